@@ -1,0 +1,33 @@
+// Package agenttest runs a task queue and an object storage in one process, on loopback.
+// It is to a worker and its agent what net/http/httptest is to an HTTP client:
+//
+//	srv, err := agenttest.New(t.TempDir(), agenttest.Options{})
+//	defer srv.Close()
+//	claim, err := srv.PostAndClaim(schema.Worker{})
+//
+// From there everything is real HTTP: the claim holds signed URLs, the queue takes reclaims,
+// hands out artifact URLs and is told of completed runs, and readers find the task storage
+// below [Server.StorageURL]. What is stored lies on disk as DIR/<taskId>/runs/<runId>/....
+//
+// The queue is the well-behaved one that the documents promise: runs count from 0, a claim's answer
+// holds the status after the claim, only the owner of a run may reclaim or complete it, and a claim
+// that is not renewed in time is taken away. A run completed twice answers 404 the second time, as the
+// first queue did. The storage behaves as S3 does with presigned version 4 URLs: signature, expiry and
+// content type are verified, errors are XML, ranges and conditional requests are answered.
+//
+// Both misbehave on cue: a [FaultPlan], parsed from a line such as "put=503:0.3,any=reset:0.1" or made
+// with [Server.Inject], answers errors, resets connections, stalls, redirects and loses answers.
+// The same seed and the same order of requests give the same faults.
+//
+// The server watches the one promise of the protocol: [Server.Violations] lists every run that was
+// reported completed before its result.json, its logs.json and the artifacts it names were stored,
+// and everything that changed afterwards. [Server.Requests] is the history of all requests.
+//
+// Promises: an object is stored whole or not at all, and replaced atomically; memory does not depend on
+// the size of an object; objects survive a restart on the same folder; no name escapes the folder;
+// an event is published only after the change it tells of can be read; no signed URL is ever logged.
+// All times come from package time, so a server whose listeners are in memory works under testing/synctest.
+//
+// Not simulated: the state of the queue across restarts, clock skew, multipart uploads, listings, a
+// message broker (see [Server.Events] instead), and the first queue's mistakes.
+package agenttest

@@ -1,0 +1,145 @@
+package agenttest
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// serveQueue, serveStorage and serveAlternate are the handlers of the three listeners.
+func (s *Server) serveQueue(w http.ResponseWriter, r *http.Request)   { s.front(w, r, false, false) }
+func (s *Server) serveStorage(w http.ResponseWriter, r *http.Request) { s.front(w, r, true, false) }
+
+// serveAlternate is where redirects lead, of the queue and of the storage; no task is called "v1".
+func (s *Server) serveAlternate(w http.ResponseWriter, r *http.Request) {
+	s.front(w, r, !strings.HasPrefix(r.URL.Path, "/v1/"), true)
+}
+
+// exchange is one request on its way through the server.
+type exchange struct {
+	s       *Server
+	w       *statusWriter
+	r       *http.Request
+	storage bool
+	what    string
+	body    []byte // of a request to the queue
+	entry   int    // in the history
+}
+
+// front watches a request, hits it with a fault or serves it, and writes it into the history.
+func (s *Server) front(w http.ResponseWriter, r *http.Request, storage, redirected bool) {
+	s.active.Add(1)
+	defer s.active.Done()
+	x := &exchange{s: s, w: &statusWriter{ResponseWriter: w}, r: r, storage: storage}
+	if !storage {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, schema.MaxBytes))
+		if err != nil {
+			refuse(http.StatusRequestEntityTooLarge, "Request payload could not be read: "+err.Error()).write(w)
+			return
+		}
+		x.body = body
+	}
+	x.what = x.classify()
+	x.entry = s.history.begin(Request{What: x.what, Method: r.Method, Host: r.Host, Path: r.URL.Path, At: time.Now()})
+	x.watch()
+	kind := ""
+	fault, variant := s.plan.decide(target{what: x.what, path: r.URL.Path, redirected: redirected})
+	if fault == nil {
+		x.serve(x.w, r)
+	} else {
+		kind = fault.Kind
+		s.history.update(x.entry, func(r *Request) { r.Fault = kind })
+		x.misbehave(fault, variant)
+	}
+	s.history.update(x.entry, func(r *Request) { r.Status = x.w.status })
+	s.logger.Debug("request", "what", x.what, "method", r.Method, "path", r.URL.Path, "status", x.w.status, "fault", kind)
+}
+
+// classify says what a request asks for, in the words of [Request].
+func (x *exchange) classify() string {
+	if x.storage {
+		switch x.r.Method {
+		case http.MethodPut:
+			return "put"
+		case http.MethodGet, http.MethodHead:
+			return "get"
+		}
+		return "other"
+	}
+	rt, _ := findRoute(x.r.Method, x.r.URL.Path)
+	if rt == nil {
+		return "other"
+	}
+	if rt.what == "claim" {
+		if request, err := schema.DecodeLenient[schema.ClaimRequest]("request", x.body); err == nil && request.RunID != nil {
+			return "reclaim"
+		}
+	}
+	return rt.what
+}
+
+// watch tells the order checker what arrives, before any fault can hide it.
+func (x *exchange) watch() {
+	switch x.what {
+	case "put":
+		x.s.order.putArrived(keyOf(x.r))
+	case "completed":
+		_, args := findRoute(x.r.Method, x.r.URL.Path)
+		id := schema.TaskID(args[0])
+		request, err := schema.DecodeLenient[schema.CompletedRequest]("request", x.body)
+		if _, unknown := x.s.queue.status(id); err == nil && unknown == nil {
+			x.s.order.reported(id, request.RunID)
+		}
+	}
+}
+
+// serve does what is asked.
+func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
+	if !x.storage {
+		x.s.call(w, r, x.body)
+		return
+	}
+	inner := &statusWriter{ResponseWriter: w}
+	x.s.object(inner, r)
+	if x.what == "put" && inner.status == http.StatusOK {
+		x.s.history.update(x.entry, func(r *Request) { r.Stored = true })
+	}
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+func (w *statusWriter) flush() { http.NewResponseController(w.ResponseWriter).Flush() }
+
+// drop ends the connection in the middle of whatever it was in, with a reset if it can be had.
+func (w *statusWriter) drop(reset bool) {
+	w.status = 0 // whatever was written, no answer arrives
+	conn, _, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return // dropped before
+	}
+	if tcp, ok := conn.(interface{ SetLinger(int) error }); ok && reset {
+		tcp.SetLinger(0) // or the close is an orderly one
+	}
+	conn.Close()
+}

@@ -1,0 +1,48 @@
+package agenttest
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Request is one entry of a server's history.
+type Request struct {
+	// What was asked for. Of the storage: "put" or "get" (HEAD too). Of the queue: "claim" (claim-work too), "reclaim",
+	// "artifact-urls", "completed", "new", "define-tasks", "schedule", "status", "rerun", "settings" or "pending-tasks".
+	// "other" is anything else.
+	What   string
+	Method string
+	Host   string // as the client named it
+	Path   string // decoded, without the query: no secret
+	Status int    // of the answer; 0 while there is none, and for ever if it was withheld
+	Fault  string // the kind of fault that hit the request, "" for none
+	Stored bool   // the object of a PUT was stored, whether or not the client heard of it
+	At     time.Time
+}
+
+// history collects requests in the order of their arrival.
+type history struct {
+	mu       sync.Mutex
+	requests []Request
+}
+
+// begin returns the number of the entry, for update.
+func (h *history) begin(r Request) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.requests = append(h.requests, r)
+	return len(h.requests) - 1
+}
+
+func (h *history) update(number int, change func(r *Request)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change(&h.requests[number])
+}
+
+func (h *history) list() []Request {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.requests)
+}

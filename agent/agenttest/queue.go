@@ -1,0 +1,284 @@
+package agenttest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// queue is the state machine of the tasks. It knows nothing of HTTP. Whatever it publishes is published
+// under its lock, after the change: who hears of it and asks, gets the new state.
+type queue struct {
+	claimLength time.Duration // 0: the task's timeout
+	readURL     func(key string) string
+	storage     *storage
+	events      *broker
+	order       *order
+	logger      *slog.Logger
+	changed     chan struct{} // holds one token when a deadline may have come nearer
+
+	mu    sync.Mutex
+	tasks map[schema.TaskID]*task
+	all   []*task // in the order of their posting
+}
+
+type task struct {
+	status  schema.TaskStatus
+	retries int // as posted; a rerun gives them back
+}
+
+var (
+	errUnknownTask = errors.New("no such task")
+	errNotOwned    = errors.New("the run is not claimed by this worker")
+	errTaken       = errors.New("the task is already taken or resolved")
+)
+
+// epoch is the takenUntil of a task that nobody has taken.
+var epoch = time.Unix(0, 0).UTC()
+
+func newQueue(s *Server) *queue {
+	return &queue{
+		claimLength: s.options.ClaimLength, readURL: s.readURL,
+		storage: s.storage, events: s.events, order: s.order, logger: s.logger,
+		changed: make(chan struct{}, 1), tasks: map[schema.TaskID]*task{},
+	}
+}
+
+// runPath is the folder of a run in the storage, with a slash at the end.
+func runPath(id schema.TaskID, run schema.RunID) string { return fmt.Sprintf("%s/runs/%d/", id, run) }
+
+// add makes a pending task. Its definition, as posted, is stored before anyone can see the task.
+func (q *queue) add(id schema.TaskID, def schema.Task, definition []byte) (schema.TaskStatus, error) {
+	if err := q.storage.write(string(id)+"/task.json", definition, "application/json"); err != nil {
+		return schema.TaskStatus{}, err
+	}
+	return q.schedule(id, def), nil
+}
+
+// schedule makes a pending task whose definition is stored; a task that is known already stays as it is.
+func (q *queue) schedule(id schema.TaskID, def schema.Task) schema.TaskStatus {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t, ok := q.tasks[id]; ok {
+		return t.snapshot()
+	}
+	t := &task{
+		retries: def.Retries,
+		status: schema.TaskStatus{
+			TaskID: id, ProvisionerID: def.ProvisionerID, WorkerType: def.WorkerType,
+			Runs: []schema.Run{}, State: schema.Pending, Reason: schema.ReasonNone,
+			Routing: def.Routing, Timeout: def.Timeout, Retries: def.Retries, Priority: def.Priority,
+			Created: def.Created, Deadline: def.Deadline, TakenUntil: epoch,
+		},
+	}
+	q.tasks[id] = t
+	q.all = append(q.all, t)
+	q.publishPending(t)
+	q.nudge()
+	return t.snapshot()
+}
+
+// claim starts a new run of a pending task.
+func (q *queue) claim(id schema.TaskID, w schema.Worker) (schema.TaskStatus, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.find(id)
+	if err != nil {
+		return schema.TaskStatus{}, err
+	}
+	if t.status.State != schema.Pending {
+		return schema.TaskStatus{}, errTaken
+	}
+	return q.start(t, w), nil
+}
+
+// claimWork claims the most urgent pending task, the oldest of several.
+func (q *queue) claimWork(provisionerID, workerType string, w schema.Worker) (status schema.TaskStatus, found bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sweep(time.Now())
+	var candidates []*task
+	for _, t := range q.all {
+		if s := &t.status; s.State == schema.Pending && s.ProvisionerID == provisionerID && s.WorkerType == workerType {
+			candidates = append(candidates, t)
+		}
+	}
+	if len(candidates) == 0 {
+		return schema.TaskStatus{}, false
+	}
+	// MinFunc gives the first of equals, and candidates are in the order of posting.
+	t := slices.MinFunc(candidates, func(a, b *task) int { return cmp.Compare(b.status.Priority, a.status.Priority) })
+	return q.start(t, w), true
+}
+
+// start begins a run; q.mu is held.
+func (q *queue) start(t *task, w schema.Worker) schema.TaskStatus {
+	run := schema.Run{RunID: schema.RunID(len(t.status.Runs)), Worker: w}
+	t.status.Runs = append(t.status.Runs, run)
+	t.status.State, t.status.Reason = schema.Running, schema.ReasonNone
+	q.extend(t)
+	status := t.snapshot()
+	q.publish("running", schema.RunningMessage{
+		Version: schema.Version, Status: status, RunID: run.RunID,
+		LogsURL: q.readURL(runPath(status.TaskID, run.RunID) + "logs.json"), Worker: w,
+	}, status, &run)
+	return status
+}
+
+// extend lets the claim last for its full length from now; q.mu is held.
+func (q *queue) extend(t *task) {
+	length := q.claimLength
+	if length == 0 {
+		length = time.Duration(t.status.Timeout) * time.Second
+	}
+	t.status.TakenUntil = schema.Timestamp(time.Now().Add(length))
+	q.nudge()
+}
+
+// reclaim extends the claim of the worker that owns the run.
+func (q *queue) reclaim(id schema.TaskID, run schema.RunID, w schema.Worker) (schema.TaskStatus, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.owned(id, run, w)
+	if err != nil {
+		return schema.TaskStatus{}, err
+	}
+	q.extend(t)
+	return t.snapshot(), nil
+}
+
+// check gives the status if the worker owns the run.
+func (q *queue) check(id schema.TaskID, run schema.RunID, w schema.Worker) (schema.TaskStatus, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.owned(id, run, w)
+	if err != nil {
+		return schema.TaskStatus{}, err
+	}
+	return t.snapshot(), nil
+}
+
+// complete resolves a task: resolution.json is stored before the state changes, and the event comes last.
+func (q *queue) complete(id schema.TaskID, r schema.CompletedRequest) (schema.TaskStatus, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.owned(id, r.RunID, r.Worker)
+	if err != nil {
+		return schema.TaskStatus{}, err
+	}
+	status := t.snapshot()
+	status.State, status.Reason = schema.Completed, schema.ReasonNone
+	folder := runPath(id, r.RunID)
+	resolution := schema.Resolution{
+		Version: schema.Version, Status: status, RunID: r.RunID, Success: r.Success,
+		ResultURL: q.readURL(folder + "result.json"), LogsURL: q.readURL(folder + "logs.json"), Worker: r.Worker,
+	}
+	data, err := schema.Encode(resolution)
+	if err != nil {
+		return schema.TaskStatus{}, err
+	}
+	if err := q.storage.write(string(id)+"/resolution.json", data, "application/json"); err != nil {
+		return schema.TaskStatus{}, err
+	}
+	t.status.State, t.status.Reason = status.State, status.Reason
+	q.order.accepted(id, r.RunID)
+	q.publish("completed", schema.CompletedMessage(resolution), status, &schema.Run{RunID: r.RunID, Worker: r.Worker})
+	return status, nil
+}
+
+// rerun makes a resolved task pending again, with all its retries; any other task stays as it is.
+func (q *queue) rerun(id schema.TaskID) (schema.TaskStatus, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.find(id)
+	if err != nil {
+		return schema.TaskStatus{}, err
+	}
+	if t.status.State == schema.Completed || t.status.State == schema.Failed {
+		t.status.State, t.status.Reason = schema.Pending, schema.ReasonRerunRequested
+		t.status.Retries, t.status.TakenUntil = t.retries, epoch
+		q.publishPending(t)
+		q.nudge()
+	}
+	return t.snapshot(), nil
+}
+
+func (q *queue) lose(id schema.TaskID) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.find(id)
+	if err != nil {
+		return err
+	}
+	if t.status.State != schema.Running {
+		return fmt.Errorf("the task is %s, not running", t.status.State)
+	}
+	q.takeAway(t)
+	return nil
+}
+
+func (q *queue) status(id schema.TaskID) (schema.TaskStatus, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, err := q.find(id)
+	if err != nil {
+		return schema.TaskStatus{}, err
+	}
+	return t.snapshot(), nil
+}
+
+func (q *queue) pending(provisionerID string) []schema.TaskStatus {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sweep(time.Now())
+	statuses := []schema.TaskStatus{}
+	for _, t := range q.all {
+		if t.status.State == schema.Pending && t.status.ProvisionerID == provisionerID {
+			statuses = append(statuses, t.snapshot())
+		}
+	}
+	return statuses
+}
+
+// find gives a task as it stands now: what has expired is taken away first. q.mu is held.
+func (q *queue) find(id schema.TaskID) (*task, error) {
+	t, ok := q.tasks[id]
+	if !ok {
+		return nil, errUnknownTask
+	}
+	q.expire(t, time.Now())
+	return t, nil
+}
+
+// owned is find for the worker of a running run; q.mu is held.
+func (q *queue) owned(id schema.TaskID, run schema.RunID, w schema.Worker) (*task, error) {
+	t, err := q.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if t.status.State != schema.Running || *t.run() != (schema.Run{RunID: run, Worker: w}) {
+		return nil, errNotOwned
+	}
+	return t, nil
+}
+
+// run is the latest run, nil for none.
+func (t *task) run() *schema.Run {
+	if len(t.status.Runs) == 0 {
+		return nil
+	}
+	return &t.status.Runs[len(t.status.Runs)-1]
+}
+
+// snapshot is a copy that later changes leave alone.
+func (t *task) snapshot() schema.TaskStatus {
+	s := t.status
+	s.Runs = append([]schema.Run{}, s.Runs...)
+	return s
+}

@@ -1,0 +1,278 @@
+package agenttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// Options of a [Server]; the zero value works.
+type Options struct {
+	QueueListen   string // address of the queue; default "127.0.0.1:0"
+	StorageListen string // address of the storage; default "127.0.0.1:0"
+
+	// Listen opens the listeners (queue, storage, and a third one on "127.0.0.1:0" where redirects lead);
+	// default net.Listen. A hook for networks in memory.
+	Listen func(network, addr string) (net.Listener, error)
+
+	Faults *FaultPlan   // how to misbehave; nil: not at all, until Inject
+	Logger *slog.Logger // one line a request at level debug, never a signed URL; nil: none
+
+	ClaimLength     time.Duration // length of a claim; 0: the task's timeout. For tests that want short claims
+	ArtifactURLLife time.Duration // how long an artifact's signed URL is good; default 20 minutes
+}
+
+// Server is a running queue and storage. Its methods are safe for concurrent use.
+type Server struct {
+	options    Options
+	logger     *slog.Logger
+	queueURL   string // ends in /v1
+	storageURL string
+	alternate  string // http://host:port of the listener where redirects lead
+
+	plan    *FaultPlan
+	signer  *signer
+	storage *storage
+	queue   *queue
+	events  *broker
+	order   *order
+	history *history
+
+	servers []*http.Server
+	closing chan struct{}  // closed at Close: stalled requests and subscribers end
+	serving sync.WaitGroup // listeners and the expiry of claims
+	active  sync.WaitGroup // connections, and requests on them
+	close   sync.Once
+	err     error // of Close
+}
+
+// New starts a queue and a storage. The storage keeps its objects below dir, which is made if missing,
+// and serves those that an earlier server left there. Close ends it.
+func New(dir string, o Options) (*Server, error) {
+	if o.Listen == nil {
+		o.Listen = net.Listen
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.ArtifactURLLife == 0 {
+		o.ArtifactURLLife = 20 * time.Minute
+	}
+	if o.Faults == nil {
+		o.Faults = new(FaultPlan)
+	}
+	store, err := openStorage(dir)
+	if err != nil {
+		return nil, fmt.Errorf("start agenttest server: %w", err)
+	}
+	s := &Server{
+		options: o, logger: o.Logger, plan: o.Faults, storage: store,
+		signer: newSigner(), events: newBroker(), history: new(history),
+		closing: make(chan struct{}),
+	}
+	listeners, err := s.listen()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start agenttest server: %w", err), store.close())
+	}
+	s.order = &order{storage: store, storageURL: s.storageURL}
+	store.onStored = s.order.stored
+	s.queue = newQueue(s)
+	s.serve(listeners[0], http.HandlerFunc(s.serveQueue))
+	s.serve(listeners[1], http.HandlerFunc(s.serveStorage))
+	s.serve(listeners[2], http.HandlerFunc(s.serveAlternate))
+	s.serving.Go(func() { s.queue.expireClaims(s.closing) })
+	return s, nil
+}
+
+// listen opens the three listeners and sets the URLs.
+func (s *Server) listen() ([]net.Listener, error) {
+	var listeners []net.Listener
+	var hosts []string
+	for _, addr := range []string{s.options.QueueListen, s.options.StorageListen, ""} {
+		if addr == "" {
+			addr = "127.0.0.1:0"
+		}
+		l, err := s.options.Listen("tcp", addr)
+		if err != nil {
+			for _, open := range listeners {
+				err = errors.Join(err, open.Close())
+			}
+			return nil, fmt.Errorf("listen on %s: %w", addr, err)
+		}
+		listeners = append(listeners, l)
+		hosts = append(hosts, "http://"+reachable(l.Addr().String()))
+	}
+	s.queueURL, s.storageURL, s.alternate = hosts[0]+"/v1", hosts[1], hosts[2]
+	return listeners, nil
+}
+
+// reachable turns the address of a listener on all interfaces into one that can be dialled.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
+func (s *Server) serve(l net.Listener, h http.Handler) {
+	srv := &http.Server{
+		Handler:   h,
+		ConnState: s.count,
+		ErrorLog:  slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	s.servers = append(s.servers, srv)
+	s.serving.Go(func() {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.logger.Error("server ended", "addr", l.Addr().String(), "err", err)
+		}
+	})
+}
+
+// count keeps the open connections in s.active. A request adds itself while its connection
+// still counts, so that Close can wait for both.
+func (s *Server) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.active.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.active.Done()
+	}
+}
+
+// Close stops the server: listeners and connections are closed, stalled requests released, the channels of
+// Events closed. It waits for all goroutines. What is stored stays on disk.
+func (s *Server) Close() error {
+	s.close.Do(func() {
+		close(s.closing)
+		for _, srv := range s.servers {
+			s.err = errors.Join(s.err, srv.Close())
+		}
+		s.serving.Wait()
+		s.active.Wait()
+		s.events.close()
+		s.err = errors.Join(s.err, s.storage.close())
+	})
+	return s.err
+}
+
+// QueueURL is the base URL of the queue's API; it ends in /v1.
+func (s *Server) QueueURL() string { return s.queueURL }
+
+// StorageURL is the base URL of the task storage, without a slash at the end:
+// a task's definition is at StorageURL() + "/" + taskId + "/task.json".
+func (s *Server) StorageURL() string { return s.storageURL }
+
+// PostTask posts a task as POST /task/new does, without HTTP. Zero fields of t get defaults: provisioner and worker
+// type "simulate", 5 retries, a timeout of 1200 seconds, created now, a deadline an hour after that, and
+// metadata of an example.
+func (s *Server) PostTask(t schema.Task) (schema.TaskStatus, error) {
+	setDefaults(&t)
+	data, err := schema.Encode(t)
+	if err != nil {
+		return schema.TaskStatus{}, fmt.Errorf("post task: %w", err)
+	}
+	status, err := s.queue.add(schema.NewTaskID(), t, data)
+	if err != nil {
+		return schema.TaskStatus{}, fmt.Errorf("post task: %w", err)
+	}
+	return status, nil
+}
+
+func setDefaults(t *schema.Task) {
+	orElse(&t.Version, schema.Version)
+	orElse(&t.ProvisionerID, "simulate")
+	orElse(&t.WorkerType, "simulate")
+	orElse(&t.Retries, 5)
+	orElse(&t.Timeout, 1200)
+	orElse(&t.Created, schema.Timestamp(time.Now()))
+	orElse(&t.Deadline, t.Created.Add(time.Hour))
+	orElse(&t.Metadata.Name, "simulated task")
+	orElse(&t.Metadata.Owner, "simulate@example.com")
+	orElse(&t.Metadata.Source, "https://example.com/simulate")
+	if t.Payload == nil {
+		t.Payload = map[string]any{}
+	}
+	if t.Tags == nil {
+		t.Tags = map[string]string{}
+	}
+}
+
+func orElse[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// PostAndClaim posts a task with defaults and claims it for w, without HTTP: all that a run needs.
+// Zero fields of w are "simulate".
+func (s *Server) PostAndClaim(w schema.Worker) (schema.Claim, error) {
+	orElse(&w.WorkerGroup, "simulate")
+	orElse(&w.WorkerID, "simulate")
+	posted, err := s.PostTask(schema.Task{})
+	if err != nil {
+		return schema.Claim{}, err
+	}
+	status, err := s.queue.claim(posted.TaskID, w)
+	if err != nil {
+		return schema.Claim{}, fmt.Errorf("claim task %s: %w", posted.TaskID, err)
+	}
+	return schema.Claim{ClaimAnswer: s.claimAnswer(status), Worker: w, TaskID: status.TaskID}, nil
+}
+
+// LoseClaim takes the running task's run away from its worker, as if the claim had expired: the next reclaim
+// answers 404, and the task is pending again (or failed, without retries left).
+func (s *Server) LoseClaim(id schema.TaskID) error {
+	if err := s.queue.lose(id); err != nil {
+		return fmt.Errorf("lose claim of task %s: %w", id, err)
+	}
+	return nil
+}
+
+// Events gives every event from now on, in order. Nothing is dropped, however slowly the channel is read.
+// It is closed when ctx ends or the server is closed; then what was not yet read is gone.
+func (s *Server) Events(ctx context.Context) <-chan Event { return s.events.subscribe(ctx, s.closing) }
+
+// Requests is the history: every request so far, in the order of arrival, those under way included.
+func (s *Server) Requests() []Request { return s.history.list() }
+
+// Violations lists what broke the promise that a completed run can be read: each run reported completed, whether
+// the queue accepted it or not, whose result.json, logs.json or a stored artifact it names was missing
+// at that moment; each PUT that arrived for a run already completed, and each object changed by one.
+// A well-behaved agent leaves it empty.
+func (s *Server) Violations() []string { return s.order.list() }
+
+// Object reads a stored object, for instance "<taskId>/runs/0/result.json".
+// One that is not stored is an error that errors.Is fs.ErrNotExist.
+func (s *Server) Object(path string) ([]byte, error) { return s.storage.read(path) }
+
+// Inject adds a fault to the plan; see [FaultPlan.Inject].
+func (s *Server) Inject(f Fault) error { return s.plan.Inject(f) }
+
+// readURL is where readers find an object.
+func (s *Server) readURL(key string) string { return s.storageURL + "/" + escapePath(key) }
+
+// putURL signs the permission to PUT an object.
+func (s *Server) putURL(key, contentType string, expires time.Time) schema.SignedURL {
+	return s.signer.presign(http.MethodPut, strings.TrimPrefix(s.storageURL, "http://"), key, contentType, time.Now(), expires)
+}
+
+// claimAnswer is the answer to a claim that led to status.
+func (s *Server) claimAnswer(status schema.TaskStatus) schema.ClaimAnswer {
+	run := status.Runs[len(status.Runs)-1].RunID
+	return schema.ClaimAnswer{
+		Status:       status,
+		RunID:        run,
+		LogsPutURL:   s.putURL(runPath(status.TaskID, run)+"logs.json", "application/json", status.TakenUntil),
+		ResultPutURL: s.putURL(runPath(status.TaskID, run)+"result.json", "application/json", status.TakenUntil),
+	}
+}
