@@ -1,0 +1,156 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// expectAbove: larger bodies are sent only once the storage has said that it wants them ("Expect: 100-continue").
+// A smaller one fits into the socket's buffer as a whole; while a larger one is being written, an early
+// refusal would be lost behind the reset that follows it.
+const expectAbove = 64 << 10
+
+// proof is what an attempt that stored the object leaves.
+type proof struct {
+	digest Digest
+	etag   string
+}
+
+// attempt makes one request, redirects included. When it returns, the content is not read any more.
+func (p *put) attempt() (proof, *failure) {
+	ctx, dog := watch(p.ctx, p.client.options.StallTimeout)
+	defer dog.stop()
+	sent := &bodies{content: p.content, moved: dog.moved}
+	defer sent.close()
+
+	req, err := p.request(ctx, sent)
+	if err != nil {
+		return proof{}, &failure{what: Error{Kind: ErrGrant, Err: err}, verdict: stop}
+	}
+	p.attempts++
+	p.debug("upload starts", "size", p.content.size)
+	proxy := p.client.proxyOf(req)
+	res, err := p.client.http.Do(req)
+	if res != nil {
+		defer res.Body.Close()
+	}
+	var a answer
+	if err == nil {
+		p.client.clocks.heard(req.URL.Host, res.Header, time.Now())
+		a, err = readAnswer(res, dog.moved)
+	}
+	n, digest, readErr := sent.state()
+	if readErr != nil {
+		// Whatever happened on the wire followed from this.
+		return proof{}, sourceFailure(readErr)
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && p.ctx.Err() == nil {
+			err = cause
+		}
+		f := p.broken(err)
+		f.what.Proxy, f.what.Status = proxy, max(f.what.Status, a.status)
+		return proof{}, f
+	}
+	if f := p.judge(a, n, digest); f != nil {
+		f.what.Proxy = proxy
+		return proof{}, f
+	}
+	return proof{digest: digest, etag: a.header.Get("ETag")}, nil
+}
+
+// request is the PUT that the grant allows.
+func (p *put) request(ctx context.Context, sent *bodies) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, p.grant.URL.Reveal(), nil)
+	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		// Not err: it may quote the URL in parts.
+		return nil, errors.New("want a URL that starts with http:// or https:// and a host")
+	}
+	for name, values := range p.grant.Header {
+		req.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host // net/http does not take it from the headers
+	}
+	req.Header.Del("Content-Type")
+	if p.grant.ContentType != "" {
+		req.Header.Set("Content-Type", p.grant.ContentType)
+	}
+	if p.options.ContentEncoding != "" {
+		req.Header.Set("Content-Encoding", p.options.ContentEncoding)
+	}
+	for name, values := range req.Header {
+		if strings.ContainsFunc(strings.Join(values, ""), isControl) {
+			return nil, fmt.Errorf("header %s holds a control character", name)
+		}
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	if p.content.size > expectAbove && !p.plain {
+		req.Header.Set("Expect", "100-continue")
+	}
+	// The key without a value is not sent: it tells net/http that the PUT may be replayed
+	// when a connection that was kept open turns out to be dead.
+	req.Header["Idempotency-Key"] = nil
+	req.ContentLength, req.GetBody = p.content.size, sent.next
+	req.Body, err = sent.next()
+	return req, err
+}
+
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+
+// broken is what follows from a request without a whole answer.
+func (p *put) broken(err error) *failure {
+	err = p.scrub().error(err)
+	var redirect *redirectError
+	var proxy *proxyError
+	switch {
+	case errors.As(err, &redirect):
+		return &failure{what: Error{Kind: ErrRedirected, Status: redirect.status, Err: err}, verdict: stop}
+	case strings.HasPrefix(err.Error(), "failed to parse Location header"):
+		// net/http has no type for it, and its text holds the target.
+		return &failure{what: Error{Kind: ErrRedirected, Err: errors.New("the target is not a URL")}, verdict: stop}
+	case errors.As(err, &proxy):
+		f := &failure{what: Error{Kind: ErrUnavailable, Status: proxy.status, Err: err}, verdict: retry}
+		if v, _ := classify(answer{status: proxy.status}); v != retry {
+			f.what.Kind, f.verdict = ErrProxy, stop
+		}
+		f.after = retryAfter(proxy.header, time.Now())
+		return f
+	case err.Error() == http.StatusText(http.StatusProxyAuthRequired):
+		// All that is left of it where a transport has no OnProxyConnectResponse.
+		return &failure{what: Error{Kind: ErrProxy, Status: http.StatusProxyAuthRequired}, verdict: stop}
+	case errors.Is(err, ErrStalled):
+		// Whatever else is kept open to this storage has likely died the same way.
+		p.client.CloseIdleConnections()
+		return &failure{what: Error{Kind: ErrStalled, Err: fmt.Errorf("for %v", p.client.options.StallTimeout)}, verdict: retry}
+	}
+	return &failure{what: Error{Kind: ErrUnavailable, Err: err}, verdict: retry}
+}
+
+// judge is what follows from a whole answer to a request that took n bytes; nil if the object is stored.
+func (p *put) judge(a answer, n int64, digest Digest) *failure {
+	v, kind := classify(a)
+	theirs := a.header.Get(digestHeader)
+	var err error
+	switch {
+	case v == stored && n < p.content.size:
+		v, kind = retry, ErrUnavailable
+		err = fmt.Errorf("answered after %d of %d bytes", n, p.content.size)
+	case v == stored && theirs != "" && theirs != digest.base64():
+		v, kind = retryHashed, ErrDigest
+		err = fmt.Errorf("sent %s, stored %s%s", digest, digestPrefix, p.scrub().text(oneLine(theirs)))
+	case v == stored:
+		return nil
+	}
+	scrub := p.scrub()
+	return &failure{
+		what:    Error{Kind: kind, Status: a.status, Code: scrub.text(a.code), Message: scrub.text(a.message), Err: err},
+		verdict: v,
+		after:   retryAfter(a.header, time.Now()),
+		digest:  digest,
+	}
+}

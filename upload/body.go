@@ -1,0 +1,115 @@
+package upload
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/minio/crc64nvme"
+)
+
+// body is a content as one request reads it: from its start, hashed on the way.
+//
+// The transport may read and close it from a goroutine that outlives the request; once it is closed,
+// the content is not touched any more.
+type body struct {
+	content *content
+	moved   func() // called whenever bytes were taken
+
+	mu     sync.Mutex // guards the rest
+	offset int64
+	crc    hash.Hash64
+	err    error // why the content could not be read, not io.EOF
+	closed bool
+}
+
+func newBody(c *content, moved func()) *body {
+	return &body{content: c, moved: moved, crc: crc64nvme.New()}
+}
+
+// Read hashes in place: measured against sendfile with a second reader for the hash, this is as fast and simpler,
+// and the digest is of the very bytes that were sent.
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch left := b.content.size - b.offset; {
+	case b.closed:
+		return 0, http.ErrBodyReadAfterClose
+	case b.err != nil:
+		return 0, b.err
+	case left == 0:
+		return 0, io.EOF
+	case int64(len(p)) > left:
+		p = p[:left]
+	}
+	n, err := b.content.ReadAt(p, b.offset)
+	b.crc.Write(p[:n])
+	b.offset += int64(n)
+	if n > 0 {
+		b.moved()
+	}
+	if n < len(p) {
+		if errors.Is(err, io.EOF) {
+			b.err = fmt.Errorf("%w: it shrank from %d to %d bytes", ErrChanged, b.content.size, b.offset)
+		} else {
+			b.err = fmt.Errorf("%w: %w", ErrSource, err)
+		}
+		return n, b.err
+	}
+	return n, nil
+}
+
+// Close waits for a Read that is under way.
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return nil
+}
+
+// state says how many bytes were taken, their digest, and why no more could be read.
+func (b *body) state() (int64, Digest, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.offset, digestOf(b.crc), b.err
+}
+
+// bodies are the bodies of one attempt: redirects and replays on a new connection each ask for one of their own.
+type bodies struct {
+	content *content
+	moved   func()
+
+	mu  sync.Mutex // guards all
+	all []*body
+}
+
+// next is Request.GetBody. Of an empty content it is http.NoBody, or it would be sent chunked.
+func (s *bodies) next() (io.ReadCloser, error) {
+	b := newBody(s.content, s.moved)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, b)
+	if s.content.size == 0 {
+		return http.NoBody, nil
+	}
+	return b, nil
+}
+
+// close ends all of them: after it, no request of the attempt reads the content.
+func (s *bodies) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.all {
+		b.Close()
+	}
+}
+
+// state is that of the body that was sent last.
+func (s *bodies) state() (int64, Digest, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[len(s.all)-1].state()
+}

@@ -1,0 +1,115 @@
+package upload
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Options are the options of a Client; the zero value works.
+type Options struct {
+	Transport    http.RoundTripper // default: NewTransport()
+	Logger       *slog.Logger      // attempts at Debug, what is tried again and why at Warn; default: discards
+	StallTimeout time.Duration     // default 30 s: an attempt on which nothing moves for this long is given up and tried again on a new connection
+	MinBackoff   time.Duration     // default 200 ms: the first pause before another attempt, give or take a half
+	MaxBackoff   time.Duration     // default 30 s: the longest, give or take a half, unless the storage asks for more (Retry-After)
+}
+
+// Client stores objects. It is safe for concurrent use and best shared: it keeps connections open
+// and remembers how the clocks of the storages differ from ours. It starts nothing that has to be closed.
+type Client struct {
+	http    *http.Client
+	log     *slog.Logger
+	options Options // with the defaults filled in
+	clocks  clocks
+}
+
+// New returns a client.
+func New(o Options) *Client {
+	if o.Transport == nil {
+		o.Transport = NewTransport()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.StallTimeout <= 0 {
+		o.StallTimeout = 30 * time.Second
+	}
+	if o.MinBackoff <= 0 {
+		o.MinBackoff = 200 * time.Millisecond
+	}
+	if o.MaxBackoff <= 0 {
+		o.MaxBackoff = 30 * time.Second
+	}
+	return &Client{
+		// No Timeout: a total time would cut what is slow but moves.
+		http:    &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect},
+		log:     o.Logger,
+		options: o,
+	}
+}
+
+// NewTransport is the default transport, to be adapted where needed (proxy, certificates, dialer).
+//
+// It takes proxies from the environment, waits a second for "100 Continue", never decompresses, keeps enough
+// idle connections for many uploads at once, and speaks HTTP/1.1 only: with HTTP/2 all uploads to a host would share one
+// connection and stall together.
+func NewTransport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 20 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    20 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		DisableCompression:     true,
+		MaxIdleConns:           256,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        60 * time.Second,
+		MaxResponseHeaderBytes: maxAnswer,
+		Protocols:              protocols,
+		OnProxyConnectResponse: onProxyConnect,
+	}
+}
+
+// CloseIdleConnections closes the connections that are kept open for later.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// Skew is the clock of the storage that answered last minus ours, estimated from the Date of its answers
+// to about a second; 0 if nothing is known.
+func (c *Client) Skew() time.Duration { return c.clocks.latest() }
+
+// proxyError is a proxy's refusal to open a tunnel.
+type proxyError struct {
+	host   string
+	status int
+	header http.Header
+}
+
+func (e *proxyError) Error() string {
+	return "proxy " + e.host + " answers " + statusText(e.status)
+}
+
+// onProxyConnect keeps the status, of which the transport would only keep the words.
+func onProxyConnect(_ context.Context, proxy *url.URL, _ *http.Request, res *http.Response) error {
+	if res.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &proxyError{host: proxy.Host, status: res.StatusCode, header: res.Header}
+}
+
+// proxyOf names the proxy a request goes through, without its password; "" if there is none or the transport does not say.
+func (c *Client) proxyOf(req *http.Request) string {
+	t, ok := c.options.Transport.(*http.Transport)
+	if !ok || t.Proxy == nil {
+		return ""
+	}
+	proxy, err := t.Proxy(req)
+	if err != nil || proxy == nil {
+		return ""
+	}
+	return proxy.Host
+}

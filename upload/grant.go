@@ -1,0 +1,60 @@
+package upload
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// Grant is the permission to store one object: a signed PUT and what was signed with it.
+type Grant struct {
+	URL         schema.SignedURL // where to PUT; http or https
+	ContentType string           // exactly as signed; "" sends no Content-Type header at all
+	Header      http.Header      // further headers that were signed; nil is none
+	ReadURL     string           // where readers find the object, copied to the receipt; may be ""
+	Expires     time.Time        // when the storage stops accepting it; zero: read out of the URL (Expiry)
+}
+
+// Expiry reads from a signed URL when it expires, by the clock of the storage; false if it does not say.
+//
+// It understands AWS Signature Version 2 (Expires, epoch seconds) and Version 4 (X-Amz-Date plus
+// X-Amz-Expires, and the same with X-Goog-). Letter case of the names does not matter.
+func Expiry(u schema.SignedURL) (time.Time, bool) {
+	parsed, err := url.Parse(u.Reveal())
+	if err != nil {
+		return time.Time{}, false
+	}
+	at, _, ok := validity(parsed)
+	return at, ok
+}
+
+// validity reads when a signed URL expires, and for how long it was signed (0 if it does not say).
+func validity(u *url.URL) (at time.Time, life time.Duration, ok bool) {
+	query := make(map[string]string)
+	for name, values := range u.Query() {
+		query[strings.ToLower(name)] = values[0]
+	}
+	for _, vendor := range []string{"x-amz-", "x-goog-"} {
+		signed, err := time.Parse("20060102T150405Z", query[vendor+"date"])
+		seconds, ok := epoch(query[vendor+"expires"])
+		if err == nil && ok {
+			life := time.Duration(seconds) * time.Second
+			return signed.Add(life), life, true
+		}
+	}
+	if seconds, ok := epoch(query["expires"]); ok {
+		return time.Unix(seconds, 0).UTC(), 0, true
+	}
+	return time.Time{}, 0, false
+}
+
+// epoch parses a count of seconds that a time.Duration can hold, as all plausible ones can until 2262.
+func epoch(text string) (int64, bool) {
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	const most = int64(1<<63-1) / int64(time.Second)
+	return seconds, err == nil && seconds > 0 && seconds <= most
+}

@@ -1,0 +1,300 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// PutOptions are the options of one Put; the zero value works.
+type PutOptions struct {
+	Name            string // what to call the object in errors and logs ("result.json", an artifact's name)
+	ContentEncoding string // sent as Content-Encoding; "" sends none
+	// Renew gives a fresh grant for the same object; it is called from the goroutine of Put.
+	// nil: an expired grant is the end (ErrExpired). An error of Renew ends the Put, wrapped.
+	Renew func(ctx context.Context) (Grant, error)
+	// GiveUpAfter: no attempt starts later than this after the first failure; one that runs is left to end.
+	// 0: tried again until ctx ends or (without Renew) the grant expires.
+	GiveUpAfter time.Duration
+}
+
+// maxStale is how many fresh grants in a row may come back expired.
+const maxStale = 8
+
+// put is one Put under way. It is used by one goroutine.
+type put struct {
+	ctx     context.Context
+	client  *Client
+	options PutOptions
+	content *content
+	pace    *pace
+
+	grant   Grant
+	host    string        // where it leads, "" if nowhere
+	expires time.Time     // when it does, zero if unknown
+	margin  time.Duration // it is renewed this long before
+
+	renewNext bool // before the next attempt
+	fresh     bool // the grant was renewed and not used yet
+	stale     int  // fresh grants in a row that came back expired
+	denied    bool // a refused grant was renewed; not a second time
+	rehashed  bool // a digest mismatch was tried again; not a second time
+	plain     bool // without Expect
+
+	attempts, renewals int
+	proof              proof
+	last               *failure  // of the last attempt that failed by itself
+	failed             time.Time // when the first did
+	final              bool      // the last failure is not worth another attempt
+}
+
+// Put stores src where g allows, and returns when the storage has it. The error is an [*Error], or nil.
+//
+// Expired: a grant is renewed early, a margin before it expires by the storage's clock as estimated: a tenth of its
+// life, at most 30 s (its life being X-Amz-Expires, or what was left of it when Put got it). A grant just renewed is always
+// tried. Without Renew, a grant that has certainly expired is ErrExpired at once; with a storage whose
+// clock is not known yet it is tried once, because our clock may be the wrong one.
+func (c *Client) Put(ctx context.Context, g Grant, src Source, o PutOptions) (Receipt, error) {
+	start := time.Now()
+	p := &put{ctx: ctx, client: c, options: o}
+	p.pace = newPace(ctx, c.options, p.noLaterThan)
+	p.use(g)
+	content, err := src.opened()
+	if err != nil {
+		return Receipt{}, p.error(sourceFailure(err), nil)
+	}
+	defer content.close() // only read
+	p.content = content
+	err = backoff.RetryNotify(p.try, backoff.WithContext(p.pace, ctx), p.notify)
+	switch {
+	case err == nil:
+	case p.final:
+		return Receipt{}, p.error(p.last, nil)
+	case ctx.Err() != nil:
+		return Receipt{}, p.error(p.last, interrupted(ctx))
+	default:
+		_, reason := p.deadline()
+		return Receipt{}, p.error(p.last, reason)
+	}
+	return Receipt{
+		Name: o.Name, URL: p.grant.ReadURL, Size: content.size, Digest: p.proof.digest, ETag: p.proof.etag,
+		Attempts: p.attempts, Renewals: p.renewals, Duration: time.Since(start),
+	}, nil
+}
+
+// interrupted is why a context ended: its cause, and its own error where the cause does not hold it.
+func interrupted(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// try is one turn of the loop: a grant that can be used, an unchanged source, one attempt, and what follows from it.
+func (p *put) try() error {
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	if f := p.ready(); f != nil {
+		if p.ctx.Err() != nil {
+			return context.Cause(p.ctx)
+		}
+		return p.follow(f)
+	}
+	if p.attempts > 0 {
+		if err := p.content.check(""); err != nil {
+			return p.follow(sourceFailure(err))
+		}
+	}
+	proof, f := p.attempt()
+	if f == nil {
+		if err := p.content.check(proof.digest); err != nil {
+			f = sourceFailure(err)
+		}
+	}
+	if f != nil {
+		p.debug("upload attempt ends", "error", f)
+		return p.follow(f)
+	}
+	p.debug("upload is stored", "digest", proof.digest)
+	p.proof = proof
+	return nil
+}
+
+// ready sees to it that the grant can be used, renewing it if needed.
+func (p *put) ready() *failure {
+	expired := p.expired()
+	if !p.renewNext && !expired {
+		return nil
+	}
+	if p.options.Renew == nil {
+		f := &failure{what: Error{Kind: ErrExpired}, verdict: stop}
+		if p.last != nil {
+			f.what = *p.error(p.last, ErrExpired)
+		}
+		return f
+	}
+	g, err := p.options.Renew(p.ctx)
+	if err != nil {
+		f := &failure{what: Error{Kind: ErrExpired}, verdict: stop}
+		if p.renewNext {
+			f.what = p.last.what // why it had to be renewed
+		}
+		f.what.Err = fmt.Errorf("renew grant: %w", p.scrub().error(err))
+		return f
+	}
+	p.renewals++
+	same := p.renewNext && g.URL.Equal(p.grant.URL)
+	p.use(g)
+	p.fresh = true
+	if same {
+		// Never the URL again that was refused.
+		f := *p.last
+		f.what.Err = errors.New("the renewed grant holds the same signed URL")
+		return &f
+	}
+	p.renewNext = false
+	return nil
+}
+
+// follow decides what comes after a failure: the same error to try again, or a permanent one.
+func (p *put) follow(f *failure) error {
+	if p.ctx.Err() != nil && f.what.Status == 0 && f.what.Kind != ErrChanged {
+		return context.Cause(p.ctx) // it broke because the context ended: what failed before says more
+	}
+	if p.failed.IsZero() {
+		p.failed = time.Now()
+	}
+	fresh := p.fresh
+	p.last, p.fresh = f, false
+	p.pace.asked = f.after
+	if p.again(f, fresh) {
+		return f
+	}
+	p.final = true
+	return backoff.Permanent(f)
+}
+
+// again says whether another attempt may end better, and prepares it. fresh: the grant had just been renewed.
+func (p *put) again(f *failure, fresh bool) bool {
+	switch f.verdict {
+	case retry:
+		return true
+	case retryPlain:
+		once := !p.plain
+		p.plain, p.pace.soon = true, true
+		return once
+	case retryHashed:
+		once := !p.rehashed
+		p.rehashed = true
+		return once && p.unchanged(f)
+	case renewOnce:
+		once := !p.denied
+		p.denied, p.renewNext, p.pace.soon = true, true, true
+		return once && p.options.Renew != nil
+	case renew:
+		p.stale++
+		if !fresh {
+			p.stale = 0
+		}
+		p.renewNext, p.pace.soon = true, p.stale == 0
+		if p.stale == maxStale {
+			f.what.Err = fmt.Errorf("%d fresh grants in a row: do the clocks of the storage and of whoever signs agree?", p.stale)
+		}
+		return p.stale < maxStale && p.options.Renew != nil
+	}
+	return false
+}
+
+// unchanged hashes the source again, to tell a body that was damaged on its way from a source that has changed.
+func (p *put) unchanged(f *failure) bool {
+	again, err := p.content.digest()
+	if err == nil && again != f.digest {
+		err = fmt.Errorf("%w: hashed again, its bytes are others now", ErrChanged)
+	}
+	if err != nil {
+		p.last = sourceFailure(err)
+	}
+	return err == nil
+}
+
+func (p *put) notify(err error, pause time.Duration) {
+	p.client.log.Warn("upload is tried again", "name", p.options.Name, "attempts", p.attempts, "pause", pause, "renew", p.renewNext, "error", err)
+}
+
+// debug logs a step of an attempt.
+func (p *put) debug(message string, args ...any) {
+	if p.client.log.Enabled(p.ctx, slog.LevelDebug) {
+		p.client.log.Debug(message, append(args, "name", p.options.Name, "attempt", p.attempts, "url", p.grant.URL)...)
+	}
+}
+
+// use takes a grant, and fixes how early it will be renewed.
+func (p *put) use(g Grant) {
+	p.grant, p.host, p.expires, p.margin = g, "", g.Expires, 0
+	var life time.Duration
+	if u, err := url.Parse(g.URL.Reveal()); err == nil {
+		p.host = u.Host
+		at, signedFor, ok := validity(u)
+		life = signedFor
+		if ok && g.Expires.IsZero() {
+			p.expires = at
+		}
+	}
+	if p.expires.IsZero() {
+		return
+	}
+	if life == 0 {
+		life = p.expires.Sub(p.now())
+	}
+	p.margin = max(0, min(life/10, 30*time.Second))
+}
+
+// scrub takes the signed URL out of texts from outside.
+func (p *put) scrub() scrubber { return newScrubber(p.grant.URL.Reveal()) }
+
+// now is the time by the clock of the grant's storage, as far as that is known.
+func (p *put) now() time.Time {
+	skew, _ := p.client.clocks.skew(p.host)
+	return time.Now().Add(skew)
+}
+
+// lapsed reports that the grant is over by the storage's clock.
+func (p *put) lapsed() bool { return !p.expires.IsZero() && !p.now().Before(p.expires) }
+
+// expired reports that the grant should not be sent, see Put.
+func (p *put) expired() bool {
+	switch {
+	case p.expires.IsZero() || p.fresh:
+		return false
+	case p.options.Renew != nil:
+		return !p.now().Add(p.margin).Before(p.expires)
+	}
+	_, known := p.client.clocks.skew(p.host)
+	return (known || p.attempts > 0) && p.lapsed()
+}
+
+// deadline is when the last attempt may start, besides the context's, and what it is then that ends the Put; nil if there is none.
+func (p *put) deadline() (at time.Time, reason error) {
+	if p.options.GiveUpAfter > 0 {
+		at, reason = p.failed.Add(p.options.GiveUpAfter), ErrGaveUp
+	}
+	if !p.expires.IsZero() && p.options.Renew == nil {
+		t := time.Now().Add(p.expires.Sub(p.now())) // by our clock
+		if reason == nil || t.Before(at) {
+			at, reason = t, ErrExpired
+		}
+	}
+	return at, reason
+}
+
+func (p *put) noLaterThan() (time.Time, bool) {
+	at, reason := p.deadline()
+	return at, reason != nil
+}

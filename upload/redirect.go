@@ -1,0 +1,43 @@
+package upload
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+const maxHops = 5
+
+// redirectError is a redirect that was not followed.
+type redirectError struct {
+	status int
+	to     string // redacted
+	why    string
+}
+
+func (e *redirectError) Error() string {
+	return fmt.Sprintf("%d redirect to %s: %s", e.status, e.to, e.why)
+}
+
+// checkRedirect follows a redirect only where it leads to the same PUT elsewhere.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	// net/http puts the whole signed URL there.
+	req.Header.Del("Referer")
+	refuse := func(why string) error {
+		return &redirectError{status: req.Response.StatusCode, to: schema.Redact(req.URL.String()), why: why}
+	}
+	from := via[len(via)-1].URL.Scheme
+	switch {
+	case req.Method != http.MethodPut:
+		// 301, 302 and 303: it would be a GET, answered with 200, and nothing stored.
+		return refuse("it turns the PUT into a " + req.Method)
+	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
+		return refuse("neither http nor https")
+	case from == "https" && req.URL.Scheme == "http":
+		return refuse("from https to http")
+	case len(via) > maxHops:
+		return refuse(fmt.Sprintf("more than %d in a row", maxHops))
+	}
+	return nil
+}
