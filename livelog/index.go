@@ -1,0 +1,100 @@
+package livelog
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// The encodings of a chunk, and of an object.
+const (
+	identity = "identity"
+	gzipped  = "gzip"
+)
+
+// maxTail is the most that an index may hold inline.
+const maxTail = 16 << 10
+
+// maxIndex is the largest index that is read, compressed or not.
+const maxIndex = schema.MaxBytes
+
+// newIndex describes the log up to the end of its tail.
+func newIndex(chunks []schema.Chunk, tailSpan span, tail []byte, complete bool, poll time.Duration) schema.LogIndex {
+	x := schema.LogIndex{
+		Version:  schema.Version,
+		Size:     tailSpan.end(),
+		Complete: complete,
+		Chunks:   append([]schema.Chunk{}, chunks...),
+		Tail:     append([]byte{}, tail...),
+	}
+	if !complete {
+		x.PollAfterMs = int((poll + time.Millisecond - 1) / time.Millisecond)
+	}
+	return x
+}
+
+// encodeIndex gives the bytes to store and their Content-Encoding: gzip when that is smaller.
+func encodeIndex(x schema.LogIndex) (data []byte, encoding string, err error) {
+	data, err = schema.Encode(x)
+	if err != nil {
+		return nil, "", fmt.Errorf("encode index: %w", err)
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(data); err != nil {
+		return nil, "", fmt.Errorf("compress index: %w", err)
+	}
+	if err := z.Close(); err != nil {
+		return nil, "", fmt.Errorf("compress index: %w", err)
+	}
+	if b.Len() < len(data) {
+		return b.Bytes(), gzipped, nil
+	}
+	return data, "", nil
+}
+
+// readIndex reads an index, compressed or not. The schema has it that chunks follow each
+// other from offset 0 and, with the tail, make up the size.
+func readIndex(r io.Reader) (schema.LogIndex, error) {
+	data, err := readBounded(r)
+	if err != nil {
+		return schema.LogIndex{}, fmt.Errorf("read index: %w", err)
+	}
+	// JSON never begins like this. The header is no help: a proxy may have decoded the body and left it.
+	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
+		z, err := gzip.NewReader(bytes.NewReader(data))
+		if err == nil {
+			data, err = readBounded(z)
+		}
+		if err != nil {
+			return schema.LogIndex{}, fmt.Errorf("%w: decompress: %w", ErrIndex, err)
+		}
+	}
+	x, err := schema.DecodeLenient[schema.LogIndex]("index.json", data)
+	if err != nil {
+		return x, fmt.Errorf("%w: %w", ErrIndex, err)
+	}
+	return x, nil
+}
+
+func readBounded(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxIndex+1))
+	if err == nil && len(data) > maxIndex {
+		err = fmt.Errorf("%w: larger than %d bytes", ErrIndex, maxIndex)
+	}
+	return data, err
+}
+
+// checkURL never repeats the URL: it may hold a signature.
+func checkURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return ErrURL
+	}
+	return nil
+}

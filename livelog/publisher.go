@@ -1,0 +1,274 @@
+package livelog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// PublishOptions adjust [Publish]. The zero value works.
+type PublishOptions struct {
+	Interval    time.Duration // least time between two flushes of a young log; default 1 s
+	MaxInterval time.Duration // the same of an old one; default 10 s. Between them it is a sixtieth of the log's age
+	TailSize    int           // most bytes the index holds inline; default and at most 16 KiB
+	MaxChunk    int64         // most bytes in one chunk; default 16 MiB, at least TailSize
+	TextLimit   int64         // most bytes of the text while the log is live; default 16 MiB
+	Logger      *slog.Logger  // told of every failed flush; default: discards
+}
+
+// withDefaults fills in what is not set.
+func (o PublishOptions) withDefaults() PublishOptions {
+	if o.Interval <= 0 {
+		o.Interval = time.Second
+	}
+	if o.MaxInterval <= 0 {
+		o.MaxInterval = 10 * time.Second
+	}
+	o.MaxInterval = max(o.MaxInterval, o.Interval)
+	if o.TailSize <= 0 || o.TailSize > maxTail {
+		o.TailSize = maxTail
+	}
+	if o.MaxChunk <= 0 {
+		o.MaxChunk = 16 << 20
+	}
+	o.MaxChunk = max(o.MaxChunk, int64(o.TailSize)) // else a chunk could end before the tail that readers have seen
+	if o.TextLimit <= 0 {
+		o.TextLimit = 16 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Published says what [Publish] has stored, also when it returns an error.
+type Published struct {
+	Size     int64  // bytes of the log that readers can see
+	TextURL  string // where the text is read; "" before it was stored
+	IndexURL string // where the index is read; "" before it was stored
+	Chunks   int    // chunks stored
+	Puts     int    // objects stored: chunks, indexes and texts
+	Bytes    int64  // bytes of all those objects, as stored
+}
+
+// PublishError says which object of a log could not be stored.
+type PublishError struct {
+	Object string // its name: "live/terminal.log/index.json"
+	Err    error  // that of [Store], or of the spool
+}
+
+// Error names the object and the cause.
+func (e *PublishError) Error() string { return fmt.Sprintf("store %s: %v", e.Object, e.Err) }
+
+// Unwrap gives the cause.
+func (e *PublishError) Unwrap() error { return e.Err }
+
+// Publish makes the log in s readable under name while it is written, and returns nil when
+// the spool is sealed and everything is stored. It blocks: run it in a goroutine that you wait for.
+//
+// A flush stores the index, with the newest bytes inline; before it, a chunk, when what has
+// gathered is more than the tail can hold. The first bytes are flushed at once, then at most
+// once an interval, and never before the storage has answered. No output, no flush.
+// The text is stored after the first flush and whenever the log has doubled, up to TextLimit.
+//
+// While the log is live, an error of store is logged and the next flush stores what is missing.
+//
+// At the end the order is: the last bytes, for those who follow; the whole text; the index
+// that says complete. So whoever sees a complete index can read the whole text, and a run
+// that is killed in between leaves a log that looks unfinished, with all its bytes. The last
+// two are stored for an empty log too. An error of store is then returned, as a
+// *[PublishError], but a text is tried even after the last bytes failed. Publish may be
+// called again for the same spool: it starts over, and readers go on where they are.
+//
+// When ctx ends, Publish returns its cause, wrapped, as soon as store does.
+func Publish(ctx context.Context, name string, s *Spool, store Store, o PublishOptions) (Published, error) {
+	o = o.withDefaults()
+	p := &publisher{
+		name: name, spool: s, store: store, o: o,
+		rhythm:  rhythm{o.Interval, o.MaxInterval},
+		chunker: chunker{tailSize: int64(o.TailSize), maxChunk: o.MaxChunk},
+	}
+	err := p.run(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return p.published, fmt.Errorf("publish log %q: %w", name, err)
+	}
+	return p.published, nil
+}
+
+// publisher is one call of Publish. published.Size is the size in the last stored index.
+type publisher struct {
+	name    string
+	spool   *Spool
+	store   Store
+	o       PublishOptions
+	rhythm  rhythm
+	chunker chunker
+
+	text      int64 // bytes of the text that is stored
+	published Published
+}
+
+// run flushes until the log has ended, then finishes.
+func (p *publisher) run(ctx context.Context) error {
+	start := time.Now()
+	for due := start; ; {
+		ended, err := p.wait(ctx, due)
+		if err != nil {
+			return err
+		}
+		if ended {
+			return p.finish(ctx)
+		}
+		began := time.Now()
+		interval := p.rhythm.interval(began.Sub(start))
+		if err := p.flush(ctx, interval); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			p.o.Logger.Warn("live log is behind, trying again", "log", p.name,
+				"published", p.published.Size, "size", p.spool.Size(), "err", err)
+		}
+		due = began.Add(jittered(interval, rand.Float64()))
+	}
+}
+
+// wait blocks until there is something to flush and due has come, or the log has ended.
+func (p *publisher) wait(ctx context.Context, due time.Time) (ended bool, err error) {
+	if size := p.spool.Size(); size == p.published.Size && !p.textDue(size) {
+		if _, _, err := p.spool.Wait(ctx, size); err != nil {
+			return false, err
+		}
+	}
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-p.spool.ended:
+		return true, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	case <-timer.C:
+		return false, nil
+	}
+}
+
+// flush brings the index, then the text, up to date with the spool. When chunks take longer
+// than an interval, it publishes what is stored by then and leaves the rest to the next flush.
+// The first index takes all there is: an earlier Publish may have got that far.
+func (p *publisher) flush(ctx context.Context, interval time.Duration) error {
+	size := p.spool.Size()
+	if size > p.published.Size {
+		var until time.Time
+		if p.published.Size > 0 {
+			until = time.Now().Add(interval)
+		}
+		covered, err := p.storeChunks(ctx, size, until)
+		if err != nil {
+			return err
+		}
+		if err := p.storeIndex(ctx, covered, false, interval); err != nil {
+			return err
+		}
+	}
+	if p.textDue(size) {
+		return p.storeText(ctx, min(size, p.o.TextLimit))
+	}
+	return nil
+}
+
+// textDue reports whether the log has doubled since its text was stored.
+func (p *publisher) textDue(size int64) bool {
+	return size > 0 && min(size, p.o.TextLimit) >= 2*p.text
+}
+
+// finish stores what is missing of a sealed log.
+func (p *publisher) finish(ctx context.Context) error {
+	size := p.spool.Size()
+	_, failed := p.storeChunks(ctx, size, time.Time{})
+	if failed == nil && size > p.published.Size {
+		failed = p.storeIndex(ctx, size, false, p.o.Interval)
+	}
+	if err := errors.Join(failed, p.storeText(ctx, size)); err != nil {
+		return err
+	}
+	return p.storeIndex(ctx, size, true, 0)
+}
+
+// storeChunks stores chunks until the tail can hold the rest of the first size bytes, or
+// until the time is up (the zero time never is). It gives the size that an index can now have.
+func (p *publisher) storeChunks(ctx context.Context, size int64, until time.Time) (int64, error) {
+	for first := true; ; first = false {
+		chunk, ok := p.chunker.next(size)
+		if !ok {
+			return size, nil
+		}
+		if !first && !until.IsZero() && !time.Now().Before(until) {
+			return p.chunker.covered(), nil
+		}
+		url, err := p.put(ctx, Object{
+			Name: chunkName(p.name, chunk), ContentType: textType,
+			Body: p.spool.Section(chunk.offset, chunk.size),
+		})
+		if err != nil {
+			return 0, err
+		}
+		p.chunker.stored(chunk, url)
+		p.published.Chunks++
+	}
+}
+
+// storeIndex stores the index of the first size bytes; storeChunks has made room for them.
+func (p *publisher) storeIndex(ctx context.Context, size int64, complete bool, poll time.Duration) error {
+	object := Object{Name: IndexName(p.name), ContentType: indexType}
+	span := p.chunker.tail(size)
+	tail := make([]byte, span.size)
+	if _, err := io.ReadFull(p.spool.Section(span.offset, span.size), tail); err != nil {
+		return &PublishError{object.Name, fmt.Errorf("read spool: %w", err)}
+	}
+	data, encoding, err := encodeIndex(newIndex(p.chunker.chunks, span, tail, complete, poll))
+	if err != nil {
+		return &PublishError{object.Name, err}
+	}
+	object.ContentEncoding = encoding
+	object.Body = io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))
+	url, err := p.put(ctx, object)
+	if err != nil {
+		return err
+	}
+	p.published.IndexURL, p.published.Size = url, size
+	return nil
+}
+
+// storeText stores the first size bytes of the log under its own name.
+func (p *publisher) storeText(ctx context.Context, size int64) error {
+	url, err := p.put(ctx, Object{Name: p.name, ContentType: textType, Body: p.spool.Section(0, size)})
+	if err != nil {
+		return err
+	}
+	p.published.TextURL, p.text = url, size
+	return nil
+}
+
+// put stores one object and counts it.
+func (p *publisher) put(ctx context.Context, o Object) (string, error) {
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	url, err := p.store(ctx, o)
+	if err == nil {
+		err = checkURL(url)
+	}
+	if err != nil {
+		return "", &PublishError{o.Name, err}
+	}
+	p.published.Puts++
+	p.published.Bytes += o.Body.Size()
+	return url, nil
+}
