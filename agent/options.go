@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/livelog"
+	"github.com/taskcluster/upload-agent/upload"
+)
+
+// DefaultLog is the log that a run has if [Options.Logs] names none.
+const DefaultLog = "terminal.log"
+
+// Options of a run. The zero value works.
+type Options struct {
+	// Logs are declared in logs.json from the start. Others may be added by using them.
+	// Default: DefaultLog. An empty, non-nil slice declares none.
+	Logs []string
+
+	// StateDir is the folder below which the run keeps its state folder, with the logs
+	// until they are stored. It is made if need be. Default: the system's temporary folder.
+	StateDir string
+
+	// Uploads bounds how many artifacts are uploaded at once. Logs and documents
+	// do not count: they always go first. Default: 4.
+	Uploads int
+
+	// GiveUpAfter bounds how long an artifact, or a log that has ended, is tried again
+	// after its first failure before it counts as missing. The documents are tried for
+	// as long as the claim lasts. Default: 15 minutes.
+	GiveUpAfter time.Duration
+
+	// Uploader stores the objects. Share one between runs, so that they share
+	// connections. Default: one of the run's own.
+	Uploader *upload.Client
+
+	// Storage is where readers find the task storage. With it, a report whose answer
+	// was lost is settled by the task's resolution; without it, by its status alone.
+	Storage *queue.Storage
+
+	// Publish tunes the live logs. Its Logger is the run's by default.
+	Publish livelog.PublishOptions
+
+	// Logger takes what an operator wants to know. Default: none.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logs == nil {
+		o.Logs = []string{DefaultLog}
+	}
+	if o.Uploads <= 0 {
+		o.Uploads = 4
+	}
+	if o.GiveUpAfter <= 0 {
+		o.GiveUpAfter = 15 * time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Publish.Logger == nil {
+		o.Publish.Logger = o.Logger
+	}
+	return o
+}

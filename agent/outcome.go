@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
+	"github.com/taskcluster/upload-agent/upload"
+)
+
+// missingArtifacts is the member of result.json's result that lists what could not be stored.
+const missingArtifacts = "missingArtifacts"
+
+// Outcome is what the worker says of a run.
+type Outcome struct {
+	// Success is whether the task did what it was for. A run with Success false is
+	// completed all the same: the task has failed, not its infrastructure.
+	Success bool
+	// Result is the worker's own part of result.json: anything that is a JSON object.
+	// Its member "missingArtifacts" is written by the agent.
+	Result map[string]any
+}
+
+func (o Outcome) check() error {
+	if _, taken := o.Result[missingArtifacts]; taken {
+		return fmt.Errorf("check outcome: result.%s is the agent's own; give it another name", missingArtifacts)
+	}
+	// Whether it can be part of the document is known best by encoding one.
+	trial := &Summary{Started: time.Now(), Finished: time.Now()}
+	if _, err := schema.Encode(trial.result(schema.Worker{WorkerGroup: "x", WorkerID: "x"}, o)); err != nil {
+		return fmt.Errorf("check outcome: %w", err)
+	}
+	return nil
+}
+
+// Summary is what became of a run.
+type Summary struct {
+	TaskID   schema.TaskID
+	RunID    schema.RunID
+	Success  bool
+	Started  time.Time
+	Finished time.Time // when the logs were sealed
+	// Logs and Result are the receipts of logs.json and result.json.
+	Logs, Result upload.Receipt
+	// LogsAfter is the time from Start until logs.json was stored for the first time.
+	LogsAfter time.Duration
+	// Artifacts are what is stored, by name; the full logs among them.
+	Artifacts map[string]upload.Receipt
+	// Missing are the artifacts that are not stored, with their reasons.
+	Missing map[string]string
+	// Reported says that the queue has recorded the run as completed.
+	Reported bool
+}
+
+// result makes the document of a run.
+func (s *Summary) result(w schema.Worker, o Outcome) schema.Result {
+	doc := schema.Result{
+		Version:    schema.Version,
+		Artifacts:  make(map[string]string, len(s.Artifacts)),
+		Statistics: schema.Statistics{Started: schema.Timestamp(s.Started), Finished: schema.Timestamp(s.Finished)},
+		Metadata:   schema.ResultMetadata{Worker: w, Success: s.Success},
+		Result:     maps.Clone(o.Result),
+	}
+	for name, receipt := range s.Artifacts {
+		doc.Artifacts[name] = receipt.URL
+	}
+	if doc.Result == nil {
+		doc.Result = map[string]any{}
+	}
+	if len(s.Missing) > 0 {
+		doc.Result[missingArtifacts] = s.Missing
+	}
+	return doc
+}
