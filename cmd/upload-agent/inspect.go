@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// inspectTime bounds how long inspect looks for what a task has left.
+const inspectTime = time.Minute
+
+func inspectCommand(io *stdio) *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "print what a task has left in the task storage",
+		UsageText: "upload-agent inspect [--storage URL] TASKID",
+		Flags:     append([]cli.Flag{storageFlag()}, logFlags()...),
+		Action:    func(ctx context.Context, cmd *cli.Command) error { return inspect(ctx, cmd, io) },
+	}
+}
+
+func inspect(ctx context.Context, cmd *cli.Command, io *stdio) error {
+	id := schema.TaskID(cmd.Args().First())
+	if cmd.Args().Len() != 1 || !id.Valid() {
+		return usageError(errors.New("inspect needs one TASKID: 22 characters of A-Z a-z 0-9 - _"))
+	}
+	storage, _, err := io.storage(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, inspectTime)
+	defer cancel()
+
+	page := &inspection{stdio: io, storage: storage, id: id}
+	if err := page.print(ctx); err != nil {
+		return failure(err)
+	}
+	return nil
+}
+
+// inspection prints one task.
+type inspection struct {
+	*stdio
+	storage *queue.Storage
+	id      schema.TaskID
+}
+
+func (p *inspection) print(ctx context.Context) error {
+	task, err := p.storage.Task(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "task %s: %s\n", p.id, printable(task.Metadata.Name))
+	fmt.Fprintf(p.out, "  for %s/%s, owner %s\n", task.ProvisionerID, task.WorkerType, printable(task.Metadata.Owner))
+	fmt.Fprintf(p.out, "  created %s, deadline %s\n", task.Created.Format(time.RFC3339), task.Deadline.Format(time.RFC3339))
+
+	resolution, err := p.storage.Resolution(ctx, p.id)
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
+		fmt.Fprintln(p.out, "  not resolved, or failed: there is no resolution.json")
+	case err != nil:
+		return err
+	default:
+		fmt.Fprintf(p.out, "  %s by run %d, success %t\n", resolution.Status.State, resolution.RunID, resolution.Success)
+	}
+	runs, err := p.storage.Runs(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		if err := p.printRun(ctx, run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *inspection) printRun(ctx context.Context, run schema.RunID) error {
+	fmt.Fprintf(p.out, "run %d\n", run)
+	logs, err := p.storage.Logs(ctx, p.id, run)
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
+		fmt.Fprintln(p.out, "  no logs.json yet")
+	case err != nil:
+		return err
+	default:
+		p.printURLs("log", logs.Logs)
+	}
+	result, err := p.storage.Result(ctx, p.id, run)
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
+		fmt.Fprintln(p.out, "  no result.json: the run is not completed")
+		return nil
+	case err != nil:
+		return err
+	}
+	fmt.Fprintf(p.out, "  result: success %t, by %s/%s, took %s\n", result.Metadata.Success,
+		result.Metadata.WorkerGroup, result.Metadata.WorkerID, formatDuration(result.Statistics.Finished.Sub(result.Statistics.Started)))
+	p.printURLs("artifact", result.Artifacts)
+	missing, _ := result.Result["missingArtifacts"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		fmt.Fprintf(p.out, "  missing %s: %s\n", printable(name), printable(fmt.Sprint(missing[name])))
+	}
+	return nil
+}
+
+func (p *inspection) printURLs(what string, urls map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(urls)) {
+		fmt.Fprintf(p.out, "  %s %s  %s\n", what, printable(name), printable(urls[name]))
+	}
+}

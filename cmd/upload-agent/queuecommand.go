@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/taskcluster/upload-agent/agent/agenttest"
+)
+
+func queueCommand(io *stdio) *cli.Command {
+	return &cli.Command{
+		Name:      "queue",
+		Usage:     "run the embedded queue and storage alone, to develop a worker against",
+		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
+		Description: "The queue keeps its tasks in memory: what is in DIR from before can be read (tail, inspect), not claimed.\n" +
+			"Prints the two URLs, and then every message that the queue publishes.",
+		Flags: append(append([]cli.Flag{
+			&cli.StringFlag{Name: "dir", Required: true, Usage: "keep the storage in `DIR`", Sources: env("dir")},
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8450", Usage: "serve the queue on `ADDR`", Sources: env("listen")},
+			&cli.StringFlag{Name: "storage-listen", Value: "127.0.0.1:8451", Usage: "serve the storage on `ADDR`", Sources: env("storage-listen")},
+		}, faultFlags()...), logFlags()...),
+		Action: func(ctx context.Context, cmd *cli.Command) error { return serveQueue(ctx, cmd, io) },
+	}
+}
+
+func serveQueue(ctx context.Context, cmd *cli.Command, io *stdio) error {
+	if err := noArguments(cmd); err != nil {
+		return err
+	}
+	logger, err := io.logger(cmd)
+	if err != nil {
+		return err
+	}
+	faults, err := parseFaultFlags(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	server, err := agenttest.New(cmd.String("dir"), agenttest.Options{
+		QueueListen: cmd.String("listen"), StorageListen: cmd.String("storage-listen"), Faults: faults, Logger: logger,
+	})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w; choose others with --listen and --storage-listen", err)
+	}
+	if err != nil {
+		return failure(err)
+	}
+	fmt.Fprintf(io.out, "queue   %s\nstorage %s\n", server.QueueURL(), server.StorageURL())
+	fmt.Fprintf(io.err, "Post a task to %s/task/new, then: upload-agent exec --queue %s --storage %s --task-id ID -- COMMAND\nStop with Ctrl-C.\n",
+		server.QueueURL(), server.QueueURL(), server.StorageURL())
+	events := server.Events(ctx)
+	for event := range events {
+		fmt.Fprintf(io.out, "%s %s\n", event.Exchange, event.RoutingKey)
+	}
+	var broken error
+	if v := server.Violations(); len(v) > 0 {
+		broken = fmt.Errorf("a worker broke the order of reports: %s", v[0])
+	}
+	if err := errors.Join(broken, server.Close()); err != nil {
+		return failure(err)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/taskcluster/upload-agent/agent"
+	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/schema"
+	"github.com/taskcluster/upload-agent/upload"
+)
+
+func simulateCommand(io *stdio) *cli.Command {
+	one := 1
+	return &cli.Command{
+		Name:      "simulate",
+		Usage:     "run a command as a task, with a queue and a storage of its own on this machine",
+		UsageText: "upload-agent simulate [OPTIONS] [-- COMMAND ARGUMENTS...]",
+		Description: "Posts a task to an embedded queue, claims it, runs COMMAND (or a small built-in job) through the\n" +
+			"same agent that real workers use, and leaves what was stored in DIR/<taskId>/.",
+		Flags: append(append([]cli.Flag{
+			&cli.StringFlag{Name: "dir", Usage: "keep the storage in `DIR` (default: a new temporary folder)", Sources: env("dir")},
+		}, faultFlags()...), runFlags()...),
+		StopOnNthArg: &one,
+		Action:       func(ctx context.Context, cmd *cli.Command) error { return simulate(ctx, cmd, io) },
+	}
+}
+
+// faultFlags make the embedded queue and storage misbehave.
+func faultFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "fault", Usage: "misbehave as `WHAT=KIND[:PROBABILITY],...` says; WHAT: any, put, get, claim, reclaim, artifact-urls, completed; KIND: a status, reset, stall, slow, expired, redirect, lost", Sources: env("fault")},
+		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of the faults", Sources: env("seed")},
+	}
+}
+
+func parseFaultFlags(cmd *cli.Command) (*agenttest.FaultPlan, error) {
+	plan, err := agenttest.ParseFaults(cmd.String("fault"), cmd.Uint64("seed"))
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--fault: %w", err))
+	}
+	return plan, nil
+}
+
+func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
+	t := taskRun{io: io}
+	if err := t.apply(cmd); err != nil {
+		return err
+	}
+	faults, err := parseFaultFlags(cmd)
+	if err != nil {
+		return err
+	}
+	if t.tree = cmd.String("dir"); t.tree == "" {
+		if t.tree, err = os.MkdirTemp("", "upload-agent-simulate-"); err != nil {
+			return runFailure(fmt.Errorf("make a folder for the storage: %w", err))
+		}
+	}
+	server, err := agenttest.New(t.tree, agenttest.Options{Faults: faults, Logger: t.logger})
+	if err != nil {
+		return runFailure(err)
+	}
+	defer func() {
+		if closeErr := server.Close(); closeErr != nil && err == nil {
+			err = runFailure(closeErr)
+		}
+	}()
+
+	argv := cmd.Args().Slice()
+	if err := t.claimFrom(ctx, server, argv); err != nil {
+		return runFailure(err)
+	}
+	if len(argv) > 0 {
+		t.commandWork(argv)
+	} else {
+		t.work = builtinJob(io.out)
+	}
+	err = t.run(ctx)
+	if broken := server.Violations(); len(broken) > 0 {
+		violated := fmt.Errorf("the order of reports was violated; please report this: %s", strings.Join(broken, "; "))
+		if s := (*statusError)(nil); errors.As(err, &s) {
+			violated = errors.Join(violated, s.err)
+		}
+		return &statusError{statusAgentFailed, violated}
+	}
+	return err
+}
+
+// claimFrom posts a task to the embedded queue and claims it over HTTP, as a worker would.
+func (t *taskRun) claimFrom(ctx context.Context, server *agenttest.Server, argv []string) (err error) {
+	if t.queue, err = queue.New(server.QueueURL(), queue.Options{Logger: t.logger}); err != nil {
+		return err
+	}
+	if t.storage, err = queue.NewStorage(server.StorageURL(), queue.Options{Logger: t.logger}); err != nil {
+		return err
+	}
+	if argv == nil {
+		argv = []string{}
+	}
+	status, err := server.PostTask(schema.Task{Timeout: 60, Payload: map[string]any{"command": argv}})
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, claimTime)
+	defer cancel()
+	t.claim, err = t.queue.Claim(ctx, status.TaskID, schema.Worker{WorkerGroup: "simulate", WorkerID: "simulate"})
+	return err
+}
+
+// builtinJob is what simulate runs if it is given no command: a few lines of log and one artifact.
+func builtinJob(out io.Writer) func(context.Context, <-chan os.Signal, *agent.Run) (exit, error) {
+	return func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error) {
+		w := &tee{log: run.Log(agent.DefaultLog), through: out}
+		fmt.Fprintf(w, "This is the built-in job. Give a command of your own: upload-agent simulate -- make test\n")
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for step := 1; step <= 5; step++ {
+			if _, err := fmt.Fprintf(w, "step %d of 5: this line is already readable from the storage\n", step); err != nil {
+				return exit{}, err
+			}
+			select {
+			case <-tick.C:
+			case s := <-signals:
+				number, _ := s.(syscall.Signal)
+				return exit{status: statusSignal + int(number), signal: s.String()}, nil
+			case <-ctx.Done():
+				return exit{status: statusFailed}, nil
+			}
+		}
+		err := run.AddArtifact("public/hello.txt", upload.Bytes([]byte("Hello from a simulated task.\n")), agent.ArtifactOptions{})
+		return exit{}, err
+	}
+}

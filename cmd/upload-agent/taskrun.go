@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/taskcluster/upload-agent/agent"
+	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// taskRun is one run of a task whose work is a command.
+type taskRun struct {
+	io        *stdio
+	logger    *slog.Logger
+	queue     *queue.Client
+	storage   *queue.Storage
+	claim     schema.Claim
+	stateDir  string
+	artifacts []artifactSpec
+	grace     time.Duration
+	// work does what the task is for.
+	work func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error)
+	// tree is where the storage keeps its objects on this machine, if it does.
+	tree string
+}
+
+// runFlags are those of exec and simulate alike.
+func runFlags() []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringSliceFlag{Name: "artifact", Usage: "store `NAME=PATH`, or whatever a GLOB matches (** too), when the command has ended; may be repeated (in the environment: one)", Sources: env("artifact")},
+		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
+		&cli.StringFlag{Name: "state", Usage: "keep the run's state folder below `DIR` (default: a temporary one)", Sources: env("state")},
+	}, logFlags()...)
+}
+
+// apply reads the flags of runFlags.
+func (t *taskRun) apply(cmd *cli.Command) (err error) {
+	if t.artifacts, err = parseArtifacts(cmd.StringSlice("artifact")); err != nil {
+		return usageError(err)
+	}
+	if t.grace = cmd.Duration("grace"); t.grace <= 0 {
+		return usageError(fmt.Errorf("--grace %v: want more than nothing, such as 30s", t.grace))
+	}
+	t.stateDir = cmd.String("state")
+	t.logger, err = t.io.logger(cmd)
+	return err
+}
+
+// commandWork is the work that runs a command.
+func (t *taskRun) commandWork(argv []string) {
+	t.work = func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error) {
+		c := child{
+			argv: argv, env: childEnvironment(os.Environ(), t.claim.Task(), t.claim.RunID),
+			io: t.io, log: run.Log(agent.DefaultLog), grace: t.grace,
+		}
+		return c.run(ctx, signals)
+	}
+}
+
+// run takes the task through all its steps. The status is the command's own, unless the
+// run could not be completed.
+func (t *taskRun) run(ctx context.Context) error {
+	ctx, signals, stop := endGracefully(ctx, t.grace, t.io.err)
+	defer stop()
+
+	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Logger: t.logger})
+	if err != nil {
+		return runFailure(err)
+	}
+	defer run.Close()
+
+	began := time.Now()
+	ended, err := t.work(run.Context(), signals, run)
+	worked := time.Since(began)
+	if err != nil {
+		// Part of the log is lost: what the run would say of itself would not be true.
+		return runFailure(errors.Join(fmt.Errorf("run not completed: %w", err), run.Abandon(ctx)))
+	}
+	if cause := context.Cause(run.Context()); cause != nil {
+		return runFailure(fmt.Errorf("run not completed: %w", cause))
+	}
+	added := map[string]string{}
+	for _, spec := range t.artifacts {
+		if err := spec.add(run, added); err != nil {
+			fmt.Fprintf(t.io.err, "upload-agent: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nupload-agent: "))
+		}
+	}
+	outcome := agent.Outcome{Success: ended.status == 0, Result: map[string]any{"exitCode": ended.status}}
+	if ended.signal != "" {
+		outcome.Result["signal"] = ended.signal
+	}
+	summary, err := run.Complete(ctx, outcome)
+	if summary == nil {
+		return runFailure(err)
+	}
+	printSummary(t.io.err, summary, t.tree, worked)
+	if err != nil {
+		fmt.Fprintf(t.io.err, "upload-agent: %v\n", err) // completed all the same
+	}
+	if ended.status != 0 {
+		return &statusError{status: ended.status}
+	}
+	return nil
+}
+
+var (
+	errSecondSignal = errors.New("interrupted a second time")
+	errGraceOver    = errors.New("not done within --grace after the first signal")
+)
+
+// endGracefully hands out the first signal, for the command, and says so; the context ends with
+// the second one, or a grace after the first.
+func endGracefully(ctx context.Context, grace time.Duration, notice io.Writer) (context.Context, <-chan os.Signal, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	arriving := make(chan os.Signal, 2)
+	first := make(chan os.Signal, 1)
+	signal.Notify(arriving, endSignals...)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var over <-chan time.Time
+		for {
+			select {
+			case s := <-arriving:
+				if over != nil {
+					cancel(errSecondSignal)
+					return
+				}
+				first <- s
+				over = time.After(grace)
+				fmt.Fprintf(notice, "upload-agent: %v: ending within %v; once more to end at once\n", s, grace)
+			case <-over:
+				cancel(errGraceOver)
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, first, func() {
+		signal.Stop(arriving)
+		cancel(nil)
+		<-done
+	}
+}
