@@ -78,7 +78,7 @@ func runUnderFaults(t *testing.T, faults *agenttest.FaultPlan, seed uint64) {
 			t.Errorf("%s is not in result.json", name)
 		}
 	}
-	reader := livelog.NewReader(r.ctx(), r.server.StorageURL()+"/"+r.path("artifacts/"+livelog.IndexName("terminal.log")), livelog.ReaderOptions{MinPoll: time.Millisecond, MaxPoll: 10 * time.Millisecond})
+	reader := livelog.NewReader(r.ctx(), r.server.StorageURL()+"/"+r.path("artifacts/"+livelog.IndexName("terminal.log")), livelog.ReaderOptions{MinPoll: time.Millisecond, MaxPoll: 10 * time.Millisecond, StallTimeout: 500 * time.Millisecond})
 	defer reader.Close()
 	if live, err := io.ReadAll(reader); err != nil || !bytes.Equal(live, text.Bytes()) {
 		t.Errorf("live log: %d bytes, %v; want %d equal ones", len(live), err, text.Len())
