@@ -49,10 +49,10 @@ func newArtifacts(limit int, spawn func(func()) bool, put func(artifact) (upload
 }
 
 // CheckName says whether an artifact or a log can have a name: one that
-// [schema.ArtifactName] allows, outside the folder of the live logs.
+// [schema.ArtifactName] allows, outside the folder of the live logs. What it refuses is a *[schema.NameError].
 func CheckName(name string) error {
 	if strings.HasPrefix(name, livePrefix) {
-		return fmt.Errorf("name %q: %s is where live logs are kept; give it another name", name, livePrefix)
+		return &schema.NameError{Name: name, Reason: "is below " + livePrefix + ", where live logs are kept; give it another name"}
 	}
 	return schema.ArtifactName(name)
 }

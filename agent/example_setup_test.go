@@ -7,9 +7,9 @@ import (
 	"github.com/taskcluster/upload-agent/schema"
 )
 
-// newTask posts a task to an embedded queue, which stands for the real one in the examples.
-// It lives as long as the test process does.
-func newTask() (queueURL string, id schema.TaskID) {
+// newTask posts a task to an embedded queue, which stands for the real one in the examples, and makes
+// a folder to work in. Both live as long as the test process does.
+func newTask() (queueURL string, id schema.TaskID, folder string) {
 	dir, err := os.MkdirTemp(exampleDir, "storage")
 	if err != nil {
 		panic(err)
@@ -23,7 +23,10 @@ func newTask() (queueURL string, id schema.TaskID) {
 	if err != nil {
 		panic(err)
 	}
-	return server.QueueURL(), status.TaskID
+	if folder, err = os.MkdirTemp(exampleDir, "work"); err != nil {
+		panic(err)
+	}
+	return server.QueueURL(), status.TaskID, folder
 }
 
 var (

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"os"
 	"os/exec"
 
 	"github.com/taskcluster/upload-agent/agent"
@@ -15,7 +14,7 @@ import (
 
 // A worker: it claims a task, runs its command, and completes the run.
 func Example() {
-	queueURL, taskID := newTask() // of your queue
+	queueURL, taskID, folder := newTask() // of your queue
 	ctx := context.Background()
 
 	q, err := queue.New(queueURL, queue.Options{})
@@ -33,9 +32,9 @@ func Example() {
 	defer run.Close()
 
 	build := exec.CommandContext(run.Context(), "sh", "-c", "echo building; echo done > built.txt")
-	build.Stdout, build.Stderr, build.Dir = run.Log("terminal.log"), run.Log("terminal.log"), os.TempDir()
+	build.Stdout, build.Stderr, build.Dir = run.Log("terminal.log"), run.Log("terminal.log"), folder
 	buildErr := build.Run()
-	_ = run.AddArtifact("public/built.txt", upload.File(os.TempDir()+"/built.txt"), agent.ArtifactOptions{})
+	_ = run.AddArtifact("public/built.txt", upload.File(folder+"/built.txt"), agent.ArtifactOptions{})
 
 	summary, err := run.Complete(ctx, agent.Outcome{Success: buildErr == nil})
 	if err != nil {

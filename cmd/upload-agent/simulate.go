@@ -126,7 +126,7 @@ func builtinJob(out io.Writer) func(context.Context, <-chan os.Signal, *agent.Ru
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for step := 1; step <= 5; step++ {
-			if _, err := fmt.Fprintf(w, "step %d of 5: this line is already readable from the storage\n", step); err != nil {
+			if _, err := fmt.Fprintf(w, "step %d of 5: a reader of the log sees this line a moment later\n", step); err != nil {
 				return exit{}, err
 			}
 			select {
