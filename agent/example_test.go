@@ -16,7 +16,6 @@ import (
 func Example() {
 	queueURL, taskID, folder := newTask() // of your queue
 	ctx := context.Background()
-
 	q, err := queue.New(queueURL, queue.Options{})
 	if err != nil {
 		log.Fatal(err)
@@ -30,7 +29,6 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer run.Close()
-
 	build := exec.CommandContext(run.Context(), "sh", "-c", "echo building; echo done > built.txt")
 	build.Stdout, build.Stderr, build.Dir = run.Log("terminal.log"), run.Log("terminal.log"), folder
 	buildErr := build.Run()
