@@ -1,0 +1,91 @@
+package journal
+
+// keepSynced makes what is written survive a power cut, as much at once as there is, until the
+// journal is closed or dead. It alone calls Sync, and never again after an error.
+func (j *Journal) keepSynced() {
+	defer close(j.ended)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for {
+		for j.written == j.synced && !j.closing && j.err == nil {
+			j.changed.Wait()
+		}
+		if j.written == j.synced || j.err != nil {
+			return
+		}
+		end := j.written
+		j.mu.Unlock()
+		err := j.file.Sync()
+		j.mu.Lock()
+		if err != nil {
+			j.die("sync", err)
+			// The pages count as clean now: the next process would read them and find that
+			// Sync works, and a power cut would take them away from under it.
+			_ = j.file.Truncate(j.synced)
+			return
+		}
+		j.synced = end
+		j.changed.Broadcast()
+	}
+}
+
+// waitSynced returns when the file survives a power cut up to end, or never will.
+func (j *Journal) waitSynced(end int64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.synced < end && j.err == nil {
+		j.changed.Wait()
+	}
+	if j.synced < end {
+		return j.err
+	}
+	return nil
+}
+
+// die ends all writing, for the first reason given. The caller holds mu.
+func (j *Journal) die(op string, err error) {
+	if j.err != nil {
+		return
+	}
+	j.err = &Error{Op: op, Path: Path(j.dir), Err: err}
+	close(j.failed)
+	j.changed.Broadcast()
+}
+
+// Sync returns when all that was noted before the call survives a power cut. The error is that of [Journal.Err].
+func (j *Journal) Sync() error {
+	j.mu.Lock()
+	end := j.written
+	j.mu.Unlock()
+	return j.waitSynced(end)
+}
+
+// Failed is closed when the journal is dead: a write or an fsync has failed, and nothing more can be written down.
+func (j *Journal) Failed() <-chan struct{} { return j.failed }
+
+// Err is the *[Error] that the journal has died of; nil while it lives.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err == nil {
+		return nil
+	}
+	return j.err
+}
+
+// Close syncs what was noted, waits for the background to end, and lets go of the file and its lock. A dead journal
+// syncs nothing, and gives its error. Calling it again does nothing and gives the same.
+func (j *Journal) Close() error {
+	j.close.Do(func() {
+		j.mu.Lock()
+		j.closing = true
+		j.changed.Broadcast()
+		j.mu.Unlock()
+		<-j.ended
+		j.closeErr = j.file.Close()
+		if err := j.Err(); err != nil {
+			j.closeErr = err
+		}
+	})
+	return j.closeErr
+}
