@@ -40,8 +40,10 @@ func (c *chunker) next(size int64) (span, bool) {
 }
 
 // stored notes that the chunk that next gave is stored at url.
-func (c *chunker) stored(s span, url string) {
-	c.chunks = append(c.chunks, schema.Chunk{Offset: s.offset, Size: s.size, URL: url, Encoding: identity})
+func (c *chunker) stored(s span, url string) schema.Chunk {
+	chunk := schema.Chunk{Offset: s.offset, Size: s.size, URL: url, Encoding: identity}
+	c.chunks = append(c.chunks, chunk)
+	return chunk
 }
 
 // tail is what the index of the first size bytes holds inline, once next gives no more.

@@ -11,6 +11,9 @@
 //
 //   - Write waits for the local disk and for nothing else.
 //   - A reader gets the bytes of the log in order, each exactly once, whatever fails.
+//   - No reader sees a byte that a power cut could still take back: each flush syncs the
+//     spool first. So the next process can go on with the same file, see [Open], [NewSpool]
+//     and [PublishOptions].Chunks, and readers do not notice.
 //   - Memory does not grow with the size of the log or of a chunk.
 //   - An index names a chunk only after the chunk is stored, and is complete only after
 //     the whole text is stored.

@@ -38,6 +38,21 @@ func newIndex(chunks []schema.Chunk, tailSpan span, tail []byte, complete bool, 
 	return x
 }
 
+// checkChunks says why an index of a log of size bytes cannot begin with chunks.
+func checkChunks(chunks []schema.Chunk, size int64) error {
+	c := chunker{chunks: chunks}
+	if c.covered() > size {
+		return fmt.Errorf("they end at byte %d, the log at %d", c.covered(), size)
+	}
+	for _, chunk := range chunks {
+		if err := checkURL(chunk.URL); err != nil {
+			return err
+		}
+	}
+	_, err := schema.Encode(newIndex(chunks, c.tail(c.covered()), nil, true, 0)) // the schema knows the rest
+	return err
+}
+
 // encodeIndex gives the bytes to store and their Content-Encoding: gzip when that is smaller.
 func encodeIndex(x schema.LogIndex) (data []byte, encoding string, err error) {
 	data, err = schema.Encode(x)

@@ -33,11 +33,9 @@ func TestLogFromWriterToReaders(t *testing.T) {
 				case x < failing/2:
 					return "", errors.New("not stored")
 				case x < failing: // stored, but nobody knows
-					o.Body.Seek(0, io.SeekStart)
 					_, err := storage.put(ctx, o)
 					return "", errors.Join(errors.New("the answer was lost"), err)
 				}
-				o.Body.Seek(0, io.SeekStart)
 				return storage.put(ctx, o)
 			}
 			var sealed atomic.Bool // from then on a failure is final: the Store tries again by itself

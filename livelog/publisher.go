@@ -8,7 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
 )
 
 // PublishOptions adjust [Publish]. The zero value works.
@@ -19,6 +22,13 @@ type PublishOptions struct {
 	MaxChunk    int64         // most bytes in one chunk; default 16 MiB, at least TailSize
 	TextLimit   int64         // most bytes of the text while the log is live; default 16 MiB
 	Logger      *slog.Logger  // told of every failed flush; default: discards
+
+	// Chunks that an earlier Publish of this log stored, in order and from its start: this one goes on behind them.
+	// They are ignored, as a whole, if they are not that or do not lie within the spool.
+	Chunks []schema.Chunk
+	// OnChunk, if not nil, is called after each chunk is stored and before an index names it, one call at a time.
+	// Publish waits for it.
+	OnChunk func(schema.Chunk)
 }
 
 // withDefaults fills in what is not set.
@@ -76,14 +86,22 @@ func (e *PublishError) Unwrap() error { return e.Err }
 // once an interval, and never before the storage has answered. No output, no flush.
 // The text is stored after the first flush and whenever the log has doubled, up to TextLimit.
 //
+// Each flush begins with [Spool.Sync], and only what that has synced is published. If it fails, the log has ended:
+// what was synced before is stored as a complete log, and the error is logged and is that of [Spool.Lost], not of Publish.
+// Only where that leaves less than an earlier process may have published, because the first Sync over its file fails,
+// nothing is stored and Publish returns the *[SpoolError].
+//
 // While the log is live, an error of store is logged and the next flush stores what is missing.
 //
 // At the end the order is: the last bytes, for those who follow; the whole text; the index
 // that says complete. So whoever sees a complete index can read the whole text, and a run
 // that is killed in between leaves a log that looks unfinished, with all its bytes. The last
 // two are stored for an empty log too. An error of store is then returned, as a
-// *[PublishError], but a text is tried even after the last bytes failed. Publish may be
-// called again for the same spool: it starts over, and readers go on where they are.
+// *[PublishError], but a text is tried even after the last bytes failed.
+//
+// Publish may be called again for the same spool, or by the next process for the same file:
+// readers go on where they are. It stores every chunk again but those given as Chunks,
+// and its first index covers all that the earlier ones did.
 //
 // When ctx ends, Publish returns its cause, wrapped, as soon as store does.
 func Publish(ctx context.Context, name string, s *Spool, store Store, o PublishOptions) (Published, error) {
@@ -93,6 +111,7 @@ func Publish(ctx context.Context, name string, s *Spool, store Store, o PublishO
 		rhythm:  rhythm{o.Interval, o.MaxInterval},
 		chunker: chunker{tailSize: int64(o.TailSize), maxChunk: o.MaxChunk},
 	}
+	p.resume(o.Chunks)
 	err := p.run(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -114,6 +133,15 @@ type publisher struct {
 
 	text      int64 // bytes of the text that is stored
 	published Published
+}
+
+// resume goes on behind chunks that are stored already.
+func (p *publisher) resume(chunks []schema.Chunk) {
+	if err := checkChunks(chunks, p.spool.Size()); err != nil {
+		p.o.Logger.Warn("stored chunks do not fit the log, storing them again", "log", p.name, "err", err)
+		return
+	}
+	p.chunker.chunks = slices.Clone(chunks)
 }
 
 // run flushes until the log has ended, then finishes.
@@ -163,7 +191,7 @@ func (p *publisher) wait(ctx context.Context, due time.Time) (ended bool, err er
 // than an interval, it publishes what is stored by then and leaves the rest to the next flush.
 // The first index takes all there is: an earlier Publish may have got that far.
 func (p *publisher) flush(ctx context.Context, interval time.Duration) error {
-	size := p.spool.Size()
+	size, _ := p.spool.Sync() // an error has ended the log: finish comes next and logs it
 	if size > p.published.Size {
 		var until time.Time
 		if p.published.Size > 0 {
@@ -190,7 +218,13 @@ func (p *publisher) textDue(size int64) bool {
 
 // finish stores what is missing of a sealed log.
 func (p *publisher) finish(ctx context.Context) error {
-	size := p.spool.Size()
+	size, err := p.spool.Sync()
+	if err != nil && size < max(p.spool.found, p.chunker.covered()) {
+		return err // readers may have seen more
+	}
+	if err != nil {
+		p.o.Logger.Error("log is cut short", "log", p.name, "size", size, "err", err)
+	}
 	_, failed := p.storeChunks(ctx, size, time.Time{})
 	if failed == nil && size > p.published.Size {
 		failed = p.storeIndex(ctx, size, false, p.o.Interval)
@@ -219,8 +253,11 @@ func (p *publisher) storeChunks(ctx context.Context, size int64, until time.Time
 		if err != nil {
 			return 0, err
 		}
-		p.chunker.stored(chunk, url)
+		stored := p.chunker.stored(chunk, url)
 		p.published.Chunks++
+		if p.o.OnChunk != nil {
+			p.o.OnChunk(stored)
+		}
 	}
 }
 

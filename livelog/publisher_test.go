@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -75,22 +76,7 @@ func (m *memory) store(ctx context.Context, o livelog.Object) (string, error) {
 // checkIndex checks that the chunks an index names are stored, and that a complete one has its text.
 func (m *memory) checkIndex(data []byte, encoding string) schema.LogIndex {
 	m.t.Helper()
-	switch encoding {
-	case "gzip":
-		z, err := gzip.NewReader(bytes.NewReader(data))
-		if err != nil {
-			m.t.Fatal(err)
-		}
-		plain, err := io.ReadAll(z)
-		if err != nil || len(plain) <= len(data) {
-			m.t.Fatalf("gzipped to %d bytes from %d (%v)", len(data), len(plain), err)
-		}
-		data = plain
-	case "":
-	default:
-		m.t.Fatalf("index has the encoding %q", encoding)
-	}
-	x, err := schema.Decode[schema.LogIndex]("index.json", data)
+	x, err := decodeIndex(data, encoding)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -103,6 +89,25 @@ func (m *memory) checkIndex(data []byte, encoding string) schema.LogIndex {
 		m.t.Errorf("the index is complete before the text is whole: %d bytes of %d", len(m.objects["log"]), x.Size)
 	}
 	return x
+}
+
+func decodeIndex(data []byte, encoding string) (x schema.LogIndex, err error) {
+	switch encoding {
+	case "gzip":
+		z, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			return x, err
+		}
+		plain, err := io.ReadAll(z)
+		if err != nil || len(plain) <= len(data) {
+			return x, fmt.Errorf("gzipped to %d bytes from %d (%v)", len(data), len(plain), err)
+		}
+		data = plain
+	case "":
+	default:
+		return x, fmt.Errorf("index has the encoding %q", encoding)
+	}
+	return schema.Decode[schema.LogIndex]("index.json", data)
 }
 
 // log puts together what the newest index describes.
@@ -162,16 +167,25 @@ type publishing struct {
 
 // inBubble runs write beside a publisher; afterwards the log is sealed and the publisher has ended.
 func inBubble(t *testing.T, o livelog.PublishOptions, answer func(livelog.Object) error, write func(p *publishing)) (p *publishing) {
-	path := filepath.Join(t.TempDir(), "spool")
+	f, err := os.Create(filepath.Join(t.TempDir(), "spool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inBubbleOver(t, f, 0, o, answer, write)
+}
+
+// inBubbleOver does the same with the file of a spool of size bytes.
+func inBubbleOver(t *testing.T, f livelog.File, size int64, o livelog.PublishOptions, answer func(livelog.Object) error,
+	write func(p *publishing)) (p *publishing) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := livelog.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Remove()
+		s := livelog.NewSpool(f, size)
+		defer s.Release()
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		m := &memory{t: t, start: time.Now(), objects: map[string][]byte{}, answer: answer}
+		for _, c := range o.Chunks { // an earlier Publish stored them
+			m.objects[strings.TrimPrefix(c.URL, base)] = make([]byte, max(0, min(c.Size, 1000)))
+		}
 		p = &publishing{memory: m, Spool: s, cancel: cancel, ended: make(chan struct{})}
 		go func() {
 			defer close(p.ended)

@@ -5,18 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 )
 
-// ErrSealed is the error of a Write to a spool after Close or Remove.
+// ErrSealed is the error of a Write to a spool after Close, Release or Remove.
 var ErrSealed = errors.New("the log has ended")
+
+// ErrNotRegular is the error of an Open of a FIFO, a device, a socket or a folder.
+var ErrNotRegular = errors.New("not a regular file")
 
 // SpoolError is a failure of the disk under a spool.
 type SpoolError struct {
-	Op   string // "create", "write" or "remove"
+	Op   string // "create", "open", "write", "sync", "release" or "remove"
 	Path string // the spool's file
-	Size int64  // bytes of the log that are in the file
+	Size int64  // bytes of the log that are in the file; with "sync", those that survive a power cut
 	Err  error  // usually a *fs.PathError: errors.Is(err, syscall.ENOSPC) works
 }
 
@@ -28,41 +33,78 @@ func (e *SpoolError) Error() string {
 // Unwrap gives the error of the operating system.
 func (e *SpoolError) Unwrap() error { return e.Err }
 
+// File is what a spool needs of the file under it. *os.File is one. Sync makes what was written survive a power cut.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Sync() error
+	Truncate(size int64) error
+	Name() string
+}
+
 // Spool is a log on the local disk: one writer's side, any number of readers.
-// All methods are safe for concurrent use, except that Remove comes last.
+// All methods are safe for concurrent use, except that Release and Remove come last.
 type Spool struct {
-	path string
-	file file
+	file  File
+	found int64 // bytes of the log that an earlier process left
 
 	writing sync.Mutex // held for a whole Write: one Write is contiguous
+	syncing sync.Mutex // held for a whole Sync; locked before the other two, and never by Write
 
 	mu     sync.Mutex    // guards what follows; never held during I/O
 	size   int64         // bytes that are in the file; only a holder of writing changes it
 	sealed bool          // the same
+	dead   *SpoolError   // the same: why Sync failed
+	synced int64         // bytes that survive a power cut; never more than size
 	grown  chan struct{} // closed at the next change; nil while nobody waits
-	lost   int64         // bytes of writes that failed
+	lost   int64         // bytes that are not in the log although a writer wrote them
 	lostBy error         // the first failure
 
 	ended    chan struct{} // closed when sealed
+	closed   bool          // guarded by syncing
+	closeErr error         // the same
 	remove   sync.Once
 	removeEr error
 }
 
-// file is what a spool needs of its *os.File.
-type file interface {
-	io.ReaderAt
-	io.WriterAt
-	io.Closer
-}
-
 // Create makes a new, empty spool at path, readable by its owner only (0600).
-// It fails with fs.ErrExist if there is such a file. The file stays open until Remove.
+// It fails with fs.ErrExist if there is such a file. The file stays open until Release or Remove.
+// That its name survives a power cut, too, is up to the caller, who syncs the folder.
 func Create(path string) (*Spool, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, &SpoolError{Op: "create", Path: path, Err: err}
 	}
-	return &Spool{path: path, file: f, ended: make(chan struct{})}, nil
+	return NewSpool(f, 0), nil
+}
+
+// Open takes up the spool at path again, to append to it: all of the file is the log so far, as with [NewSpool].
+// Anything but a regular file is [ErrNotRegular], found without waiting (a FIFO does not hang it).
+func Open(path string) (*Spool, error) {
+	// Non-blocking: opening a FIFO may wait for its other end.
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%w: %w", ErrNotRegular, err)
+		}
+		return nil, &SpoolError{Op: "open", Path: path, Err: err}
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %v", ErrNotRegular, info.Mode())
+	}
+	if err != nil {
+		return nil, &SpoolError{Op: "open", Path: path, Err: errors.Join(err, f.Close())}
+	}
+	return NewSpool(f, info.Size()), nil
+}
+
+// NewSpool makes a spool over a file that the caller opened for reading and writing. Its first size bytes are the
+// log so far, written by another process perhaps: none of them counts as synced before Sync has said so.
+// From now on the file is the spool's: Release and Remove close it.
+func NewSpool(f File, size int64) *Spool {
+	return &Spool{file: f, found: size, size: size, ended: make(chan struct{})}
 }
 
 // Write appends p. It waits for the disk only, never for the network. Concurrent writers
@@ -70,10 +112,16 @@ func Create(path string) (*Spool, error) {
 //
 // If the disk fails, n bytes of p are in the log and the rest are not; the error is a
 // *[SpoolError]. Later writes may succeed again, right after those n bytes.
-// After Close it is [ErrSealed].
+// After a failed Sync it is that one's error, after Close [ErrSealed].
 func (s *Spool) Write(p []byte) (int, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.dead != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lost += int64(len(p))
+		return 0, s.dead
+	}
 	if s.sealed {
 		return 0, ErrSealed
 	}
@@ -88,7 +136,8 @@ func (s *Spool) Write(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	err = &SpoolError{Op: "write", Path: s.path, Size: s.size, Err: err}
+	_ = s.file.Truncate(s.size) // what may be there is not in the log: who resumes it must not find it
+	err = &SpoolError{Op: "write", Path: s.file.Name(), Size: s.size, Err: err}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lost += int64(len(p) - n)
@@ -98,12 +147,58 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Lost says how many bytes could not be written, and the first error that they met, a *[SpoolError];
-// nil if the log is whole. A writer may have gone on, or not have looked.
+// Lost says how many bytes could not be written or, once written, not be synced, and the first error that they met,
+// a *[SpoolError]; nil if the log is whole. A writer may have gone on, or not have looked.
 func (s *Spool) Lost() (bytes int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost, s.lostBy
+}
+
+// Sync makes what was written before the call survive a power cut, and gives how many bytes that is. It waits for
+// the disk, but no Write waits for it. Of two at once the second waits for the first. What has been synced is not synced again.
+//
+// The first Sync that fails ends the log: the system may count the pages that it could not write as clean, so that
+// another try would prove nothing. The log is then what was synced before, the rest is [Spool.Lost], and Write and
+// Sync give that *[SpoolError] for ever; the size is right also then. After Release the error is fs.ErrClosed.
+func (s *Spool) Sync() (int64, error) {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	s.mu.Lock()
+	size, synced, dead := s.size, s.synced, s.dead
+	s.mu.Unlock()
+	switch {
+	case dead != nil:
+		return synced, dead
+	case s.closed:
+		return synced, &SpoolError{Op: "sync", Path: s.file.Name(), Size: synced, Err: fs.ErrClosed}
+	case size == synced:
+		return synced, nil
+	}
+	if err := s.file.Sync(); err != nil {
+		return synced, s.die(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.synced = size
+	return size, nil
+}
+
+// die cuts the log back to what is durable and seals it.
+func (s *Spool) die(err error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dead = &SpoolError{Op: "sync", Path: s.file.Name(), Size: s.synced, Err: err}
+	s.lost += s.size - s.synced
+	if s.lostBy == nil {
+		s.lostBy = s.dead
+	}
+	s.size = s.synced
+	_ = s.file.Truncate(max(s.size, s.found)) // as after a failed write; what an earlier process left is not ours to judge
+	s.seal()
+	return s.dead
 }
 
 // notify wakes whoever waits. The caller holds mu.
@@ -114,30 +209,35 @@ func (s *Spool) notify() {
 	}
 }
 
-// Close seals the spool: the log has ended. It waits for a Write in progress. What was
-// written stays readable until Remove. Closing again does nothing; the error is always nil.
-func (s *Spool) Close() error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// seal ends the log. The caller holds writing and mu.
+func (s *Spool) seal() {
 	if !s.sealed {
 		s.sealed = true
 		close(s.ended)
 		s.notify()
 	}
+}
+
+// Close seals the spool: the log has ended. It waits for a Write in progress. What was
+// written stays readable until Release or Remove. Closing again does nothing; the error is always nil.
+func (s *Spool) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seal()
 	return nil
 }
 
-// Size is the number of bytes written so far.
+// Size is the number of bytes written so far. Only a Sync that fails makes it smaller.
 func (s *Spool) Size() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.size
 }
 
-// Wait blocks until the log is longer than seen or has ended, and says which.
-// When ctx ends first, the error is its cause.
+// Wait blocks until the log is longer than seen or has ended, and says which: a log that has
+// ended may be shorter than seen, after a failed Sync. When ctx ends first, the error is its cause.
 func (s *Spool) Wait(ctx context.Context, seen int64) (size int64, sealed bool, err error) {
 	for {
 		s.mu.Lock()
@@ -160,18 +260,40 @@ func (s *Spool) Wait(ctx context.Context, seen int64) (size int64, sealed bool, 
 	}
 }
 
-// Section reads the n bytes from off. Bytes that are not written yet read as the end.
+// Section reads the n bytes from off. Bytes that are not written yet, or that a failed Sync has taken out of the
+// log, read as the end.
 func (s *Spool) Section(off, n int64) *io.SectionReader {
 	return io.NewSectionReader(s.file, off, n)
 }
 
-// Remove seals the spool, closes its file and deletes it. Call it after publishers and
-// readers have ended. Removing again does nothing more and gives the same error.
-func (s *Spool) Remove() error {
+// Release seals the spool, closes its file and leaves it on the disk, for [Open] or [NewSpool]. It does not sync.
+// Call it after publishers and readers have ended. Releasing again does nothing more and gives the same error.
+func (s *Spool) Release() error {
+	if err := s.closeFile(); err != nil {
+		return &SpoolError{Op: "release", Path: s.file.Name(), Size: s.Size(), Err: err}
+	}
+	return nil
+}
+
+// closeFile seals the spool and closes its file, once, after a Sync in progress.
+func (s *Spool) closeFile() error {
 	_ = s.Close() // never fails
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if !s.closed {
+		s.closed = true
+		s.closeErr = s.file.Close()
+	}
+	return s.closeErr
+}
+
+// Remove does what Release does, then deletes the file from the system's disk. It may follow Release.
+// Removing again does nothing more and gives the same error.
+func (s *Spool) Remove() error {
 	s.remove.Do(func() {
-		if err := errors.Join(s.file.Close(), os.Remove(s.path)); err != nil {
-			s.removeEr = &SpoolError{Op: "remove", Path: s.path, Size: s.Size(), Err: err}
+		path := s.file.Name()
+		if err := errors.Join(s.closeFile(), os.Remove(path)); err != nil {
+			s.removeEr = &SpoolError{Op: "remove", Path: path, Size: s.Size(), Err: err}
 		}
 	})
 	return s.removeEr

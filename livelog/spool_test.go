@@ -228,3 +228,21 @@ func BenchmarkSpoolWrite(b *testing.B) {
 		})
 	}
 }
+
+// What a flush pays for a log that a power cut cannot take back: new bytes in an open file and their fsync.
+func BenchmarkSpoolSync(b *testing.B) {
+	for name, size := range map[string]int{"1KiB": 1 << 10, "64KiB": 64 << 10, "1MiB": 1 << 20} {
+		b.Run(name, func(b *testing.B) {
+			s := newSpool(b)
+			block := bytes.Repeat([]byte("x"), size)
+			for b.Loop() {
+				b.StopTimer()
+				_, err := s.Write(block)
+				b.StartTimer()
+				if _, syncErr := s.Sync(); err != nil || syncErr != nil {
+					b.Fatal(err, syncErr)
+				}
+			}
+		})
+	}
+}

@@ -202,11 +202,14 @@ func TestSignatureDoesNotMatch(t *testing.T) {
 				t.Errorf("error is %+v", e)
 			}
 			s.wantRequests(t, 2)
+			s.wantObject(t, "old", nil)
+			s.wantObject(t, "fresh1", nil)
 
 			s = newStorage(t, denied, denied)
 			_, err = client(t).Put(within(t), s.grant("old"), upload.Bytes([]byte("x")), upload.PutOptions{})
 			wantError(t, err, upload.ErrDenied, 1)
 			s.wantRequests(t, 1)
+			s.wantObject(t, "old", nil)
 		})
 	}
 }

@@ -229,6 +229,7 @@ func TestProxyErrors(t *testing.T) {
 				t.Errorf("error is %v", e)
 			}
 			proxy.wantRequests(t, 1)
+			proxy.wantObject(t, "a", nil)
 		})
 		t.Run(scheme+" 502", func(t *testing.T) {
 			proxy := newStorage(t, plain(502), plain(502), plain(407))
@@ -245,6 +246,13 @@ func TestProxyErrors(t *testing.T) {
 			}
 		})
 	}
+	t.Run("http 502 and then none", func(t *testing.T) {
+		proxy := newStorage(t, plain(502), plain(502))
+		got, err := through(t, proxy.Listener.Addr().String(), nil).Put(within(t), grantAt("http://storage.test/a", time.Hour), upload.Bytes([]byte("x")), upload.PutOptions{})
+		wantReceipt(t, got, err, upload.Receipt{URL: "http://storage.test/a", Size: 1, Digest: upload.Sum([]byte("x")), ETag: `"etag"`, Attempts: 3})
+		proxy.wantRequests(t, 3)
+		proxy.wantObject(t, "a", []byte("x"))
+	})
 	t.Run("a transport without our hook", func(t *testing.T) {
 		proxy := newStorage(t, plain(407))
 		c := client(t, func(o *upload.Options) {

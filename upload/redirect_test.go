@@ -80,10 +80,11 @@ func TestRedirectThatKeepsTheMethod(t *testing.T) {
 func TestRedirectDoesNotCarryTheSignedURL(t *testing.T) {
 	other := newStorage(t)
 	s := newStorage(t, to(307, other.URL+"/b"))
-	if _, err := client(t).Put(within(t), s.grant("a"), upload.Bytes([]byte("x")), upload.PutOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	got, err := client(t).Put(within(t), s.grant("a"), upload.Bytes([]byte("x")), upload.PutOptions{})
+	wantReceipt(t, got, err, upload.Receipt{URL: s.URL + "/a", Size: 1, Digest: upload.Sum([]byte("x")), ETag: `"etag"`, Attempts: 1})
+	s.wantRequests(t, 1)
 	other.wantRequests(t, 1)
+	other.wantObject(t, "b", []byte("x"))
 	if seen := fmt.Sprint(other.seen()[0].Header); strings.Contains(seen, "Referer") || strings.Contains(seen, canary) {
 		t.Errorf("the other host learned %s", seen)
 	}

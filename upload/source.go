@@ -14,6 +14,7 @@ import (
 // Source is the recipe of a body: its size is known before it is sent, and it can be sent again from its start.
 // A Source may be used by several Puts at once. The zero Source is none, and an error; an empty object is Bytes(nil).
 type Source struct {
+	path string // of a file
 	open func() (*content, error)
 }
 
@@ -48,7 +49,7 @@ func Section(r *io.SectionReader) Source {
 // Each Put opens it once. Its size is fixed then, and exactly that many bytes are sent, even if the file grows.
 // If it shrinks or is written to meanwhile, the Put ends with ErrChanged.
 func File(path string) Source {
-	return Source{open: func() (*content, error) { return openFile(path) }}
+	return Source{path: path, open: func() (*content, error) { return openFile(path) }}
 }
 
 // Size is the size of the source in bytes; of a file, as it is now.
@@ -58,6 +59,26 @@ func (s Source) Size() (int64, error) {
 		return 0, err
 	}
 	return c.size, c.close()
+}
+
+// Path is that of [File]; "" for any other source.
+func (s Source) Path() string { return s.path }
+
+// Digest reads all of the source and gives its size in bytes and its digest. A file that shrinks or is written to
+// meanwhile is ErrChanged, as in a Put.
+func (s Source) Digest() (size int64, d Digest, err error) {
+	c, err := s.opened()
+	if err != nil {
+		return 0, "", err
+	}
+	d, err = c.digest()
+	if err == nil {
+		err = c.check(d)
+	}
+	if err = errors.Join(err, c.close()); err != nil {
+		return 0, "", err
+	}
+	return c.size, d, nil
 }
 
 func (s Source) opened() (*content, error) {
