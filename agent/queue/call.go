@@ -36,6 +36,8 @@ type call struct {
 	answer  string                 // what the answer is called in errors
 	refusal func(status int) error // the kind of error that a status stands for; nil for none
 	bad     *Error                 // what is wrong with the call itself: it is not made
+	// incidents is how many 500s in a row say that the request, not the queue, is at fault; 0: none do.
+	incidents int
 }
 
 // failed is an error of this call.
@@ -191,7 +193,7 @@ func (c *caller) send(ctx context.Context, k call) (*http.Response, *Error) {
 func (c *caller) retry(ctx context.Context, k call, attempt func() *Error) error {
 	waits := c.backoff
 	waits.Reset()
-	maybeDone := false
+	maybeDone, incidents := false, 0
 	var last *Error
 	ended := func(attempts int) error {
 		e := k.failed(nil)
@@ -219,7 +221,10 @@ func (c *caller) retry(ctx context.Context, k call, attempt func() *Error) error
 			maybeDone = maybeDone || e.unsure
 			return ended(attempts)
 		}
-		if !e.temporary {
+		if incidents++; e.Status != http.StatusInternalServerError {
+			incidents = 0
+		}
+		if !e.temporary || k.incidents > 0 && incidents == k.incidents {
 			return e
 		}
 		last, maybeDone = e, maybeDone || e.unsure

@@ -34,6 +34,9 @@ func New(baseURL string, o Options) (*Client, error) {
 	return &Client{newCaller(base, queueHops, o)}, nil
 }
 
+// URL is the base URL of the queue, without a slash at the end.
+func (c *Client) URL() string { return strings.TrimRight(c.base.String(), "/") }
+
 // Skew estimates the queue's clock minus ours from the Date of its last few answers, in whole seconds;
 // what is below one second counts as none. It is 0 until there was an answer.
 func (c *Client) Skew() time.Duration { return c.skew.estimate() }

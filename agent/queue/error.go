@@ -17,7 +17,7 @@ var (
 	ErrRejected    = errors.New("rejected")                 // the request itself is wrong (400 and other 4xx): repeating it does not help
 	ErrDenied      = errors.New("access denied")            // 401, 407, and 403 of the queue
 	ErrRedirected  = errors.New("redirect refused")         // it would have changed the request, left https, or never ended
-	ErrUnavailable = errors.New("unavailable")              // 5xx, 408, 425, 429: tried until ctx ended
+	ErrUnavailable = errors.New("unavailable")              // 5xx, 408, 425, 429: tried until ctx ended; for ArtifactURLs, also the third 500 in a row
 	ErrTooLarge    = errors.New("answer too large")         // more than schema.MaxBytes
 	ErrTimeout     = errors.New("no answer in time")        // AttemptTimeout passed: tried until ctx ended
 	ErrChanged     = errors.New("object changed")           // while it was read, so the rest does not fit the beginning

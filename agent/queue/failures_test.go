@@ -133,6 +133,9 @@ func TestFailures(t *testing.T) {
 	for _, m := range methods {
 		t.Run(m.name, func(t *testing.T) {
 			for _, f := range failures() {
+				if m.name == "ArtifactURLs" && f.name == "500 for ever" {
+					f.attempts, f.want = 3, queue.ErrUnavailable // perhaps one of the names is bad
+				}
 				t.Run(f.name, func(t *testing.T) {
 					t.Parallel()
 					m.meets(t, f)
@@ -191,6 +194,26 @@ func (m method) meets(t *testing.T, f failure) {
 	// the last attempt may be told twice or, if the end of ctx cut it short, not at all
 	if e.Attempts != f.attempts {
 		t.Errorf("%d attempts in %v, want %d", e.Attempts, err, f.attempts)
+	}
+}
+
+// Only 500s in a row say that a name is bad: what comes in between says that the queue is.
+func TestIncidentsInARow(t *testing.T) {
+	no, busy := jsonAnswer(500, incident), jsonAnswer(503, "")
+	for _, m := range methods {
+		if m.name != "ArtifactURLs" {
+			continue
+		}
+		srv := serve(t, no, no, busy, no, no, reset, no, no, jsonAnswer(200, m.ok))
+		if _, err := m.call(deadline(t), client(t, srv.URL+"/v1", options(t))); err != nil || len(srv.seen()) != 9 {
+			t.Errorf("%v after %d requests, want success after 9", err, len(srv.seen()))
+		}
+		srv = serve(t, no, busy, no, no, no, jsonAnswer(200, m.ok))
+		_, err := m.call(deadline(t), client(t, srv.URL+"/v1", options(t)))
+		var e *queue.Error
+		if !errors.As(err, &e) || !errors.Is(err, queue.ErrUnavailable) || e.Attempts != 5 || e.Status != 500 || len(srv.seen()) != 5 {
+			t.Errorf("%v after %d requests, want the 500 after 5", err, len(srv.seen()))
+		}
 	}
 }
 

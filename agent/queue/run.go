@@ -7,11 +7,11 @@ import (
 )
 
 // ArtifactURLs asks for signed URLs for artifacts of a run: POST /task/:id/artifact-urls. Repeating it only makes new URLs.
-// One name that the queue cannot put into a URL makes the first queue answer 500 for all of them: give ctx a deadline, and
-// ask again for fewer. ErrNotFound (404 or 409): the task is unknown or resolved.
+// One name that the queue cannot put into a URL makes the first queue answer 500 for all of them. So the third 500 in a row
+// is returned, as ErrUnavailable: ask again for fewer. ErrNotFound (404 or 409): the task is unknown or resolved.
 func (c *Client) ArtifactURLs(ctx context.Context, id schema.TaskID, r schema.ArtifactURLsRequest) (schema.ArtifactURLsAnswer, error) {
 	k := c.post("get artifact URLs of task", id, r, "task", string(id), "artifact-urls")
-	k.refusal = refusalOfTaken
+	k.refusal, k.incidents = refusalOfTaken, 3
 	return fetch[schema.ArtifactURLsAnswer](ctx, c.caller, k)
 }
 
