@@ -133,6 +133,9 @@ func TestCrashesAndFaults(t *testing.T) {
 		p := live(d, records, 0)
 		d = d.Restart(seed%2 == 0)
 		d.SetFaults(nil)
+		if _, err := journal.Read(d, stateDir); errors.Is(err, journal.ErrDead) {
+			continue // an fsync has failed, and nobody relies on it
+		}
 		if n := found(t, d, states); n < p.durable || n > p.tried {
 			t.Fatalf("seed %d: %d records found after %+v", seed, n, p)
 		}

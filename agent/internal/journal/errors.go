@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -10,6 +11,8 @@ import (
 var (
 	// ErrLocked says that another process works with the journal.
 	ErrLocked = disk.ErrLocked
+	// ErrDead says that the disk has failed to sync the journal, so that nothing can be built on it.
+	ErrDead = errors.New("the disk has failed under it, and nothing in it can be relied on any more")
 	// ErrEmpty says that the process died before it had written the first record: there is nothing
 	// to take up. It is an [fs.ErrNotExist], as if there were no file.
 	ErrEmpty = fmt.Errorf("journal holds no record: %w", fs.ErrNotExist)

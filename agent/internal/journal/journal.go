@@ -23,6 +23,20 @@ const (
 // Path is where the journal of the state folder dir is.
 func Path(dir string) string { return filepath.Join(dir, fileName) }
 
+// deadPath is where a journal goes that nobody may rely on.
+func deadPath(dir string) string { return Path(dir) + ".dead" }
+
+// open opens the file of the journal in dir.
+func open(d disk.Disk, dir string) (disk.File, error) {
+	file, err := d.Open(Path(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		if dead, deadErr := d.Open(deadPath(dir)); deadErr == nil {
+			return nil, errors.Join(ErrDead, dead.Close())
+		}
+	}
+	return file, err
+}
+
 // Journal is one run's journal, open and locked. Safe for concurrent use.
 type Journal struct {
 	disk disk.Disk
@@ -106,10 +120,10 @@ func makeReserve(d disk.Disk, dir string) error {
 }
 
 // Open takes up the journal in the state folder dir. What a torn write has left at its end is cut off, and what
-// [Journal.State] gives then survives a power cut. The error is [fs.ErrNotExist] if there is none, [ErrEmpty] if it holds
-// nothing yet, [ErrLocked] if another process works with it, a *[DamagedError] if it cannot be relied on.
+// [Journal.State] gives then survives a power cut. The error is [fs.ErrNotExist] if there is none, [ErrDead] if it
+// could not be synced once, [ErrEmpty] if it holds nothing yet, [ErrLocked] if another process works with it, a *[DamagedError] if it cannot be relied on.
 func Open(d disk.Disk, dir string) (*Journal, error) {
-	file, err := d.Open(Path(dir))
+	file, err := open(d, dir)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
@@ -145,7 +159,7 @@ func (j *Journal) takeUp() error {
 // Read shows the state of the run in the state folder dir, whoever works with its journal.
 // The errors are those of [Open], but for ErrLocked.
 func Read(d disk.Disk, dir string) (State, error) {
-	file, err := d.Open(Path(dir))
+	file, err := open(d, dir)
 	if err != nil {
 		return State{}, fmt.Errorf("read journal: %w", err)
 	}

@@ -19,9 +19,11 @@ func (j *Journal) keepSynced() {
 		j.mu.Lock()
 		if err != nil {
 			j.die("sync", err)
-			// The pages count as clean now: the next process would read them and find that
-			// Sync works, and a power cut would take them away from under it.
-			_ = j.file.Truncate(j.synced)
+			// The pages count as clean now: the next process would read them and find that Sync works. And whatever this
+			// process comes to know from here on, it cannot write down. So nobody shall rely on the file any more.
+			if j.disk.Rename(Path(j.dir), deadPath(j.dir)) != nil {
+				_ = j.file.Truncate(j.synced)
+			}
 			return
 		}
 		j.synced = end
