@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/taskcluster/upload-agent/schema"
 )
@@ -185,7 +184,7 @@ func (s *Server) defineTasks(in input) (any, *refusal) {
 	if refused != nil {
 		return nil, refused
 	}
-	expires := time.Now().Add(s.options.ArtifactURLLife)
+	expires := s.options.Clock().Add(s.options.ArtifactURLLife)
 	answer := schema.DefineTasksAnswer{Expires: schema.Timestamp(expires), Tasks: map[schema.TaskID]schema.TaskPutURLs{}}
 	for range request.TasksRequested {
 		id := schema.NewTaskID()
@@ -261,7 +260,7 @@ func (s *Server) artifactURLs(in input) (any, *refusal) {
 	if err != nil {
 		return nil, s.gone(in, err, "Task not found or already resolved")
 	}
-	expires := time.Now().Add(s.options.ArtifactURLLife)
+	expires := s.options.Clock().Add(s.options.ArtifactURLLife)
 	answer := schema.ArtifactURLsAnswer{Status: status, Expires: schema.Timestamp(expires), Artifacts: map[string]schema.ArtifactURLs{}}
 	for name, artifact := range request.Artifacts {
 		key := runPath(in.task(), request.RunID) + "artifacts/" + name

@@ -20,14 +20,14 @@
 // The same seed and the same order of requests give the same faults.
 //
 // The server watches the one promise of the protocol: [Server.Violations] lists every run that was
-// reported completed before its result.json, its logs.json and the artifacts it names were stored,
-// and everything that changed afterwards. [Server.Requests] is the history of all requests.
+// reported completed before its result.json, its logs.json and the artifacts it names were stored, or
+// after it had ended for its worker, and everything that changed afterwards. [Server.Requests] is the history of all requests.
 //
 // Promises: an object is stored whole or not at all, and replaced atomically; memory does not depend on
 // the size of an object; objects survive a restart on the same folder; no name escapes the folder;
 // an event is published only after the change it tells of can be read; no signed URL is ever logged.
-// All times come from package time, so a server whose listeners are in memory works under testing/synctest.
+// All times come from package time (or from Options.Clock), so a server whose listeners are in memory works under testing/synctest.
 //
-// Not simulated: the state of the queue across restarts, clock skew, multipart uploads, listings, a
+// Not simulated: the state of the queue across restarts, multipart uploads, listings, a
 // message broker (see [Server.Events] instead), and the first queue's mistakes.
 package agenttest

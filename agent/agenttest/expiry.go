@@ -10,11 +10,12 @@ import (
 func (q *queue) expireClaims(done <-chan struct{}) {
 	for {
 		q.mu.Lock()
-		next := q.sweep(time.Now())
+		now := q.now()
+		next := q.sweep(now)
 		q.mu.Unlock()
 		var due <-chan time.Time
 		if !next.IsZero() {
-			due = time.After(time.Until(next))
+			due = time.After(next.Sub(now))
 		}
 		select {
 		case <-due:
@@ -108,6 +109,6 @@ func (q *queue) publish(what string, message schema.Document, status schema.Task
 	}
 	q.events.publish(Event{
 		Exchange: "queue/v1/task-" + what, RoutingKey: routingKey(status, run),
-		Body: body, At: time.Now(), Message: message,
+		Body: body, At: q.now(), Message: message,
 	})
 }

@@ -241,3 +241,33 @@ func TestFaultsInFakeTime(t *testing.T) {
 		}
 	})
 }
+
+// A server may live by another clock than its clients: claims, URLs and the Date of its answers are by that one.
+func TestClock(t *testing.T) {
+	const ahead = 90 * time.Minute
+	jumped := time.Duration(0)
+	o := agenttest.Options{ClaimLength: time.Minute, Clock: func() time.Time { return time.Now().Add(ahead + jumped) }}
+	inFakeTime(t, o, func(t *testing.T, g *rig) {
+		theirs := time.Now().Add(ahead)
+		claim := g.claim()
+		if want := theirs.Add(time.Minute); !claim.Status.TakenUntil.Equal(want) {
+			t.Errorf("taken until %v, want %v", claim.Status.TakenUntil, want)
+		}
+		a := g.put(claim.LogsPutURL, "{}")
+		g.want(a, 200)
+		for what, a := range map[string]answer{"storage": a, "queue": g.post("/nothing", "")} {
+			if date, err := http.ParseTime(a.header.Get("Date")); err != nil || !date.Equal(theirs) {
+				t.Errorf("Date of the %s is %v, %v; want %v", what, date, err, theirs)
+			}
+		}
+		if at := g.last().At; !at.Equal(theirs) {
+			t.Errorf("the history says %v, want %v", at, theirs)
+		}
+		jumped = 2 * time.Minute
+		g.wantCode(g.put(claim.LogsPutURL, "{}"), 403, "AccessDenied")
+		g.want(g.post("/task/"+string(claim.TaskID)+"/completed", completedBody), 404)
+		if s := g.status(claim.TaskID); s.State != schema.Pending {
+			t.Errorf("after the jump: %+v", s)
+		}
+	})
+}

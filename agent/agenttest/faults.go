@@ -148,6 +148,13 @@ func (p *FaultPlan) Inject(f Fault) error {
 	return nil
 }
 
+// Clear removes all faults, those of the specification too: from now on nothing is hit. What is being hit is not released.
+func (p *FaultPlan) Clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.injected, p.parsed = nil, nil
+}
+
 // target is what a plan looks at of a request.
 type target struct {
 	what       string // as in Request

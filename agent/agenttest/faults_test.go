@@ -135,3 +135,18 @@ func TestInjectedFaultsCountAndCome(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestClear(t *testing.T) {
+	plan, err := agenttest.ParseFaults("get=500", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, agenttest.Options{Faults: plan})
+	if err := g.Inject(agenttest.Fault{What: "any", Kind: "503", Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	g.want(g.get("x"), 503)
+	g.want(g.get("x"), 500)
+	plan.Clear()
+	g.want(g.get("x"), 404)
+}

@@ -19,7 +19,7 @@ func (x *exchange) misbehave(f *Fault, variant uint64) {
 	case "slow":
 		x.slow()
 	case "expired":
-		now := time.Now()
+		now := x.s.options.Clock()
 		expiredError(0, now, now).write(x.w, x.r)
 	case "redirect":
 		x.redirect()
@@ -105,7 +105,7 @@ func (x *exchange) redirect() {
 	}
 	location := x.s.alternate + x.r.URL.RequestURI()
 	if x.what == "put" {
-		if refusal := x.s.signer.verify(x.r, time.Now()); refusal != nil {
+		if refusal := x.s.signer.verify(x.r, x.s.options.Clock()); refusal != nil {
 			refusal.write(x.w, x.r)
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/taskcluster/upload-agent/schema"
 )
@@ -34,6 +33,7 @@ func (s *Server) front(w http.ResponseWriter, r *http.Request, storage, redirect
 	s.active.Add(1)
 	defer s.active.Done()
 	x := &exchange{s: s, w: &statusWriter{ResponseWriter: w}, r: r, storage: storage}
+	w.Header().Set("Date", s.options.Clock().UTC().Format(http.TimeFormat)) // net/http's own is another clock's
 	if !storage {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, schema.MaxBytes))
 		if err != nil {
@@ -43,7 +43,7 @@ func (s *Server) front(w http.ResponseWriter, r *http.Request, storage, redirect
 		x.body = body
 	}
 	x.what = x.classify()
-	x.entry = s.history.begin(Request{What: x.what, Method: r.Method, Host: r.Host, Path: r.URL.Path, At: time.Now()})
+	x.entry = s.history.begin(Request{What: x.what, Method: r.Method, Host: r.Host, Path: r.URL.Path, At: s.options.Clock()})
 	x.watch()
 	kind := ""
 	fault, variant := s.plan.decide(target{what: x.what, path: r.URL.Path, redirected: redirected})
@@ -55,6 +55,7 @@ func (s *Server) front(w http.ResponseWriter, r *http.Request, storage, redirect
 		x.misbehave(fault, variant)
 	}
 	s.history.update(x.entry, func(r *Request) { r.Status = x.w.status })
+	x.told()
 	s.logger.Debug("request", "what", x.what, "method", r.Method, "path", r.URL.Path, "status", x.w.status, "fault", kind)
 }
 
@@ -91,8 +92,20 @@ func (x *exchange) watch() {
 		id := schema.TaskID(args[0])
 		request, err := schema.DecodeLenient[schema.CompletedRequest]("request", x.body)
 		if _, unknown := x.s.queue.status(id); err == nil && unknown == nil {
-			x.s.order.reported(id, request.RunID)
+			x.s.order.reported(id, request.RunID, x.s.options.Clock())
 		}
+	}
+}
+
+// told tells the order checker that a worker has heard of the end of its claim.
+func (x *exchange) told() {
+	lost := x.w.status == http.StatusNotFound || x.w.status == http.StatusConflict || x.w.status == http.StatusGone
+	if x.what != "reclaim" || !lost {
+		return
+	}
+	_, args := findRoute(x.r.Method, x.r.URL.Path)
+	if request, err := schema.DecodeLenient[schema.ClaimRequest]("request", x.body); err == nil {
+		x.s.order.told(schema.TaskID(args[0]), *request.RunID)
 	}
 }
 
@@ -105,7 +118,7 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	inner := &statusWriter{ResponseWriter: w}
 	x.s.object(inner, r)
 	if x.what == "put" && inner.status == http.StatusOK {
-		x.s.history.update(x.entry, func(r *Request) { r.Stored = true })
+		x.s.history.update(x.entry, func(r *Request) { r.Stored, r.ETag = true, strings.Trim(inner.Header().Get("ETag"), `"`) })
 	}
 }
 

@@ -13,12 +13,13 @@ type Request struct {
 	// "other" is anything else.
 	What   string
 	Method string
-	Host   string // as the client named it
-	Path   string // decoded, without the query: no secret
-	Status int    // of the answer; 0 while there is none, and for ever if it was withheld
-	Fault  string // the kind of fault that hit the request, "" for none
-	Stored bool   // the object of a PUT was stored, whether or not the client heard of it
-	At     time.Time
+	Host   string    // as the client named it
+	Path   string    // decoded, without the query: no secret
+	Status int       // of the answer; 0 while there is none, and for ever if it was withheld
+	Fault  string    // the kind of fault that hit the request, "" for none
+	Stored bool      // the object of a PUT was stored, whether or not the client heard of it
+	ETag   string    // of the object that was stored: the MD5 of its bytes in hex
+	At     time.Time // by the server's clock
 }
 
 // history collects requests in the order of their arrival.

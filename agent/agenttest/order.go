@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/taskcluster/upload-agent/schema"
 )
@@ -16,14 +17,61 @@ type order struct {
 	storage    *storage
 	storageURL string
 
+	late time.Duration // how long after the end of a claim a report may arrive
+
 	mu         sync.Mutex
-	completed  map[string]bool // folders of completed runs
+	completed  map[string]bool   // folders of completed runs
+	tenures    map[string]tenure // by the folders of the runs
 	violations []string
 }
 
+// tenure is how long a run is its worker's.
+type tenure struct {
+	until time.Time // by the server's clock
+	told  time.Time // when a reclaim was answered with 404, by the clock of package time; zero if none was since the last extension
+}
+
+func newOrder(s *storage, storageURL string, late time.Duration) *order {
+	return &order{storage: s, storageURL: storageURL, late: late, completed: map[string]bool{}, tenures: map[string]tenure{}}
+}
+
+// extended is called when a claim begins or is extended.
+func (o *order) extended(id schema.TaskID, run schema.RunID, until time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tenures[runPath(id, run)] = tenure{until: until}
+}
+
+// told is called after a worker's reclaim was answered with 404 (409, 410). A 404 to any other call is no more than a hint.
+func (o *order) told(id schema.TaskID, run schema.RunID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.tenures[runPath(id, run)]
+	if t.told.IsZero() {
+		t.told = time.Now()
+		o.tenures[runPath(id, run)] = t
+	}
+}
+
+// inTime checks that a report comes from a worker that may think that the run is its own. A repeated report of a completed run
+// harms nobody, and one may be on its way when the claim ends.
+func (o *order) inTime(folder string, now time.Time) {
+	o.mu.Lock()
+	t, completed := o.tenures[folder], o.completed[folder]
+	o.mu.Unlock()
+	switch {
+	case completed:
+	case !t.told.IsZero() && time.Since(t.told) > o.late:
+		o.violate("%s: reported completed %v after its worker was told that the claim is lost", folder, time.Since(t.told))
+	case !t.until.IsZero() && now.Sub(t.until) > o.late:
+		o.violate("%s: reported completed %v after its claim had lapsed", folder, now.Sub(t.until))
+	}
+}
+
 // reported is called when a completed request arrives, whatever will become of it.
-func (o *order) reported(id schema.TaskID, run schema.RunID) {
+func (o *order) reported(id schema.TaskID, run schema.RunID, now time.Time) {
 	folder := runPath(id, run)
+	o.inTime(folder, now)
 	for _, name := range []string{"result.json", "logs.json"} {
 		if !o.storage.stored(folder + name) {
 			o.violate("%s: reported completed while %s was not stored", folder, name)
@@ -62,9 +110,6 @@ func (o *order) key(raw string) (key string, ours bool) {
 func (o *order) accepted(id schema.TaskID, run schema.RunID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.completed == nil {
-		o.completed = map[string]bool{}
-	}
 	o.completed[runPath(id, run)] = true
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/taskcluster/upload-agent/agent/agenttest"
 	"github.com/taskcluster/upload-agent/schema"
@@ -90,3 +91,62 @@ func TestViolations(t *testing.T) {
 		})
 	}
 }
+
+// A worker whose claim is over must not report, once it can know.
+func TestLateReports(t *testing.T) {
+	const reclaim = `{"workerGroup":"group","workerId":"worker","runId":0}`
+	for _, c := range []struct {
+		name string
+		do   func(g *rig, id schema.TaskID)
+		want string
+	}{
+		{"in time", func(g *rig, id schema.TaskID) { pass(59 * time.Second) }, ""},
+		{"on its way when the claim lapsed", func(g *rig, id schema.TaskID) { pass(61 * time.Second) }, ""},
+		{"after the claim has lapsed", func(g *rig, id schema.TaskID) { pass(62 * time.Second) }, "2s after its claim had lapsed"},
+		{"after a claim that was extended", func(g *rig, id schema.TaskID) {
+			pass(30 * time.Second)
+			g.want(g.post("/task/"+string(id)+"/claim", reclaim), 200)
+			pass(40 * time.Second)
+		}, ""},
+		{"after the claim was taken away, unheard of", func(g *rig, id schema.TaskID) {
+			g.LoseClaim(id)
+			pass(50 * time.Second)
+		}, ""},
+		{"after the worker was told", func(g *rig, id schema.TaskID) {
+			g.LoseClaim(id)
+			g.want(g.post("/task/"+string(id)+"/claim", reclaim), 404)
+			pass(2 * time.Second)
+		}, "2s after its worker was told that the claim is lost"},
+		{"on its way when the worker was told", func(g *rig, id schema.TaskID) {
+			g.LoseClaim(id)
+			g.want(g.post("/task/"+string(id)+"/claim", reclaim), 404)
+			pass(time.Second)
+		}, ""},
+		{"told, but nobody heard it", func(g *rig, id schema.TaskID) {
+			g.LoseClaim(id)
+			g.Inject(agenttest.Fault{What: "reclaim", Kind: "lost"})
+			g.post("/task/"+string(id)+"/claim", reclaim)
+			pass(2 * time.Second)
+		}, ""},
+		{"repeated", func(g *rig, id schema.TaskID) {
+			g.want(g.post("/task/"+string(id)+"/completed", completedBody), 200)
+			pass(time.Hour)
+		}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inFakeTime(t, agenttest.Options{ClaimLength: time.Minute}, func(t *testing.T, g *rig) {
+				claim := g.claim()
+				g.want(g.put(claim.LogsPutURL, `{"version":"0.2.0","logs":{}}`), 200)
+				g.want(g.put(claim.ResultPutURL, resultWith("")), 200)
+				c.do(g, claim.TaskID)
+				g.post("/task/"+string(claim.TaskID)+"/completed", completedBody)
+				got := g.Violations()
+				if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+					t.Errorf("got %q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func pass(d time.Duration) { <-time.After(d) }

@@ -16,6 +16,7 @@ import (
 // under its lock, after the change: who hears of it and asks, gets the new state.
 type queue struct {
 	claimLength time.Duration // 0: the task's timeout
+	now         func() time.Time
 	readURL     func(key string) string
 	storage     *storage
 	events      *broker
@@ -44,7 +45,7 @@ var epoch = time.Unix(0, 0).UTC()
 
 func newQueue(s *Server) *queue {
 	return &queue{
-		claimLength: s.options.ClaimLength, readURL: s.readURL,
+		claimLength: s.options.ClaimLength, now: s.options.Clock, readURL: s.readURL,
 		storage: s.storage, events: s.events, order: s.order, logger: s.logger,
 		changed: make(chan struct{}, 1), tasks: map[schema.TaskID]*task{},
 	}
@@ -102,7 +103,7 @@ func (q *queue) claim(id schema.TaskID, w schema.Worker) (schema.TaskStatus, err
 func (q *queue) claimWork(provisionerID, workerType string, w schema.Worker) (status schema.TaskStatus, found bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.sweep(time.Now())
+	q.sweep(q.now())
 	var candidates []*task
 	for _, t := range q.all {
 		if s := &t.status; s.State == schema.Pending && s.ProvisionerID == provisionerID && s.WorkerType == workerType {
@@ -137,7 +138,8 @@ func (q *queue) extend(t *task) {
 	if length == 0 {
 		length = time.Duration(t.status.Timeout) * time.Second
 	}
-	t.status.TakenUntil = schema.Timestamp(time.Now().Add(length))
+	t.status.TakenUntil = schema.Timestamp(q.now().Add(length))
+	q.order.extended(t.status.TaskID, t.run().RunID, t.status.TakenUntil)
 	q.nudge()
 }
 
@@ -236,7 +238,7 @@ func (q *queue) status(id schema.TaskID) (schema.TaskStatus, error) {
 func (q *queue) pending(provisionerID string) []schema.TaskStatus {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.sweep(time.Now())
+	q.sweep(q.now())
 	statuses := []schema.TaskStatus{}
 	for _, t := range q.all {
 		if t.status.State == schema.Pending && t.status.ProvisionerID == provisionerID {
@@ -252,7 +254,7 @@ func (q *queue) find(id schema.TaskID) (*task, error) {
 	if !ok {
 		return nil, errUnknownTask
 	}
-	q.expire(t, time.Now())
+	q.expire(t, q.now())
 	return t, nil
 }
 

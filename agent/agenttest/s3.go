@@ -111,7 +111,7 @@ func (w *sizedWriter) WriteHeader(status int) {
 
 // putObject rejects before it reads the body, so that a client that expects "100 Continue" sends none.
 func (s *Server) putObject(w http.ResponseWriter, r *http.Request) {
-	if refusal := s.signer.verify(r, time.Now()); refusal != nil {
+	if refusal := s.signer.verify(r, s.options.Clock()); refusal != nil {
 		refusal.write(w, r)
 		return
 	}

@@ -28,6 +28,14 @@ type Options struct {
 
 	ClaimLength     time.Duration // length of a claim; 0: the task's timeout. For tests that want short claims
 	ArtifactURLLife time.Duration // how long an artifact's signed URL is good; default 20 minutes
+
+	// Clock is what the queue and the storage take for the time: of claims, of signed URLs, of events, and of the Date of their
+	// answers; default time.Now. Delays still pass as they do for everybody: what a clock that jumps has made
+	// due is noticed with the next call, or when it would have been due without the jump.
+	Clock func() time.Time
+
+	// LateReport is how long after the end of its claim a report may arrive without being a violation; default 1 s.
+	LateReport time.Duration
 }
 
 // Server is a running queue and storage. Its methods are safe for concurrent use.
@@ -66,10 +74,16 @@ func New(dir string, o Options) (*Server, error) {
 	if o.ArtifactURLLife == 0 {
 		o.ArtifactURLLife = 20 * time.Minute
 	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.LateReport == 0 {
+		o.LateReport = time.Second
+	}
 	if o.Faults == nil {
 		o.Faults = new(FaultPlan)
 	}
-	store, err := openStorage(dir)
+	store, err := openStorage(dir, o.Clock)
 	if err != nil {
 		return nil, fmt.Errorf("start agenttest server: %w", err)
 	}
@@ -82,7 +96,7 @@ func New(dir string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start agenttest server: %w", err), store.close())
 	}
-	s.order = &order{storage: store, storageURL: s.storageURL}
+	s.order = newOrder(store, s.storageURL, o.LateReport)
 	store.onStored = s.order.stored
 	s.queue = newQueue(s)
 	s.serve(listeners[0], http.HandlerFunc(s.serveQueue))
@@ -175,7 +189,7 @@ func (s *Server) StorageURL() string { return s.storageURL }
 // type "simulate", 5 retries, a timeout of 1200 seconds, created now, a deadline an hour after that, and
 // metadata of an example.
 func (s *Server) PostTask(t schema.Task) (schema.TaskStatus, error) {
-	setDefaults(&t)
+	s.setDefaults(&t)
 	data, err := schema.Encode(t)
 	if err != nil {
 		return schema.TaskStatus{}, fmt.Errorf("post task: %w", err)
@@ -187,13 +201,13 @@ func (s *Server) PostTask(t schema.Task) (schema.TaskStatus, error) {
 	return status, nil
 }
 
-func setDefaults(t *schema.Task) {
+func (s *Server) setDefaults(t *schema.Task) {
 	orElse(&t.Version, schema.Version)
 	orElse(&t.ProvisionerID, "simulate")
 	orElse(&t.WorkerType, "simulate")
 	orElse(&t.Retries, 5)
 	orElse(&t.Timeout, 1200)
-	orElse(&t.Created, schema.Timestamp(time.Now()))
+	orElse(&t.Created, schema.Timestamp(s.options.Clock()))
 	orElse(&t.Deadline, t.Created.Add(time.Hour))
 	orElse(&t.Metadata.Name, "simulated task")
 	orElse(&t.Metadata.Owner, "simulate@example.com")
@@ -247,7 +261,8 @@ func (s *Server) Requests() []Request { return s.history.list() }
 
 // Violations lists what broke the promise that a completed run can be read: each run reported completed, whether
 // the queue accepted it or not, whose result.json, logs.json or a stored artifact it names was missing
-// at that moment; each PUT that arrived for a run already completed, and each object changed by one.
+// at that moment; each report of a run that had ended for its worker: its claim had lapsed, or a reclaim had been answered
+// with 404; each PUT that arrived for a run already completed, and each object changed by one.
 // A well-behaved agent leaves it empty.
 func (s *Server) Violations() []string { return s.order.list() }
 
@@ -263,7 +278,7 @@ func (s *Server) readURL(key string) string { return s.storageURL + "/" + escape
 
 // putURL signs the permission to PUT an object.
 func (s *Server) putURL(key, contentType string, expires time.Time) schema.SignedURL {
-	return s.signer.presign(http.MethodPut, strings.TrimPrefix(s.storageURL, "http://"), key, contentType, time.Now(), expires)
+	return s.signer.presign(http.MethodPut, strings.TrimPrefix(s.storageURL, "http://"), key, contentType, s.options.Clock(), expires)
 }
 
 // claimAnswer is the answer to a claim that led to status.

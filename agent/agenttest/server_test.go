@@ -3,6 +3,8 @@ package agenttest_test
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -254,7 +256,7 @@ func TestHistory(t *testing.T) {
 	g.post("/claim-work/p/w", `{"workerGroup":"group","workerId":"worker"}`)
 	path := string(claim.TaskID) + "/runs/0/logs.json"
 	want := []agenttest.Request{
-		{What: "put", Method: "PUT", Path: "/" + path, Status: 200, Stored: true},
+		{What: "put", Method: "PUT", Path: "/" + path, Status: 200, Stored: true, ETag: fmt.Sprintf("%x", md5.Sum([]byte("{}")))},
 		{What: "get", Method: "GET", Path: "/nothing", Status: 404},
 		{What: "reclaim", Method: "POST", Path: "/v1/task/" + string(claim.TaskID) + "/claim", Status: 200},
 		{What: "claim", Method: "POST", Path: "/v1/claim-work/p/w", Status: 204},

@@ -27,6 +27,7 @@ import (
 // dot folder. An object is written to a temporary file and renamed: it is there whole or not at all.
 type storage struct {
 	root     *os.Root
+	now      func() time.Time
 	onStored func(key string, before, after *meta) // set once, before use; called under mu; before is nil for a new object
 
 	mu sync.RWMutex // keeps a file and its meta together
@@ -54,7 +55,7 @@ var (
 	errDigest   = errors.New("the body does not have the Content-MD5 of the header")
 )
 
-func openStorage(dir string) (*storage, error) {
+func openStorage(dir string, now func() time.Time) (*storage, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open storage: %w", err)
 	}
@@ -70,7 +71,7 @@ func openStorage(dir string) (*storage, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open storage %s: %w", dir, err), root.Close())
 	}
-	return &storage{root: root}, nil
+	return &storage{root: root, now: now}, nil
 }
 
 func (s *storage) close() error { return s.root.Close() }
@@ -102,7 +103,7 @@ func (s *storage) put(m meta, body io.Reader, size int64, contentMD5 []byte) (me
 	}
 	m.ETag = hex.EncodeToString(sum.Sum(nil))
 	m.Checksum = base64.StdEncoding.EncodeToString(crc.Sum(nil))
-	m.Modified = time.Now().UTC()
+	m.Modified = s.now().UTC()
 	if err == nil {
 		err = s.commit(m, temp)
 	}
