@@ -23,9 +23,18 @@
 // not be reached before the claim lapsed), the run's context ends with a
 // [ClaimLostError] as its cause, uploads stop, and nothing is reported.
 //
+// # When the process dies
+//
+// A run keeps a journal in its state folder, see [Options].StateDir. After a kill, or a power cut, [Resume] takes
+// the run up where it stood: the claim is renewed if the queue still knows it, logs go on without a gap or
+// a repeat, what is stored is not stored again, and result.json keeps the bytes that it had. What the worker had
+// not yet said is not made up: a run without an outcome is closed, and the queue gives its task to another worker.
+//
+// This holds on filesystems that do not show a file longer than what was written to it after a
+// power cut: ext4 (in its default mode), XFS, Btrfs, APFS.
+//
 // # Limits
 //
-// The package runs no commands: the worker does. A run does not survive the end of
-// its process: what was not completed is given to another worker by the queue when
-// the claim lapses. Artifacts are single signed PUTs, so at most 5 GiB each on S3.
+// The package runs no commands: the worker does. Artifacts are single signed PUTs, so at most 5 GiB each on S3.
+// A disk that cannot keep the journal ends the run ([StateError]): nobody could resume what it would do.
 package agent

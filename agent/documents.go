@@ -2,7 +2,12 @@ package agent
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"github.com/taskcluster/upload-agent/agent/internal/journal"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
@@ -30,12 +35,41 @@ func (r *Run) putLogsDocument(ctx context.Context) (upload.Receipt, error) {
 	if err != nil {
 		return upload.Receipt{}, err
 	}
-	return r.putDocument(ctx, "logs.json", body, logsPutURL)
+	receipt, err := r.putDocument(ctx, "logs.json", body, logsPutURL)
+	if err != nil {
+		return receipt, err
+	}
+	names := logNames(doc)
+	for _, log := range r.allLogs() {
+		if log.refused != nil {
+			names = append(names, log.name) // left out for good, and so covered
+		}
+	}
+	return receipt, r.note(journal.Record{Step: journal.LogsStored, Names: names, Receipt: journalled(receipt)})
+}
+
+// logNames are the logs that a logs.json names.
+func logNames(doc schema.Logs) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(doc.Logs)), func(name string) bool { return strings.HasPrefix(name, livePrefix) })
 }
 
 // putArtifact stores one artifact. Its type is settled before its URL is asked for,
 // because the type is part of what is signed.
 func (r *Run) putArtifact(a artifact) (upload.Receipt, error) {
+	receipt, err := r.tryArtifact(a)
+	if err != nil && r.ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", errCutOff, err)
+	}
+	return receipt, err
+}
+
+func (r *Run) tryArtifact(a artifact) (upload.Receipt, error) {
+	if a.known.Name != "" { // stored before the run was resumed: perhaps these very bytes
+		size, digest, err := a.source.Digest()
+		if err == nil && size == a.known.Size && digest == a.known.Digest {
+			return a.known, nil
+		}
+	}
 	if a.contentType == "" {
 		var err error
 		if a.contentType, err = contentType(a.source); err != nil {

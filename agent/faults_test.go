@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 	"github.com/taskcluster/upload-agent/upload"
 )
 
-var seeds = flag.Int("seeds", 2, "how many seeds to try for each plan of faults")
+var seeds = flag.Int("seeds", 0, "how many seeds to try; 0: 2 for each plan of TestFaults, 300 for TestSimulation")
 
 // Whatever misbehaves, and however often: the same bytes, and the same order.
 func TestFaults(t *testing.T) {
@@ -24,7 +25,7 @@ func TestFaults(t *testing.T) {
 		"any=redirect:0.5", "put=stall:0.1,get=stall:0.05", "artifact-urls=503:0.5,completed=lost:0.5,reclaim=reset:0.5", "put=slow:0.02",
 		"any=503:0.07,any=reset:0.07,any=lost:0.07,any=redirect:0.07,put=expired:0.07,put=stall:0.02",
 	} {
-		for seed := range *seeds {
+		for seed := range cmp.Or(*seeds, 2) {
 			t.Run(fmt.Sprintf("%s/%d", spec, seed), func(t *testing.T) {
 				t.Parallel()
 				faults, err := agenttest.ParseFaults(spec, uint64(seed))

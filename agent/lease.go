@@ -21,7 +21,8 @@ type lease struct {
 	runID  schema.RunID
 	worker schema.Worker
 	logger *slog.Logger
-	wake   chan struct{} // somebody wants fresh URLs; one waiting request is enough
+	wake   chan struct{}   // somebody wants fresh URLs; one waiting request is enough
+	note   func(time.Time) // is told of every new end of the claim
 
 	mu      sync.Mutex
 	claim   schema.Claim
@@ -40,6 +41,13 @@ func (t term) renewal() time.Time { return t.from.Add(t.until.Sub(t.from) / 2) }
 // its way when that moment comes.
 func (t term) lapse() time.Time {
 	return t.until.Add(-max(0, min(t.until.Sub(t.from)/20, 2*time.Second)))
+}
+
+// holds says whether the claim is certain at that moment. Both clocks have to agree: the wall clock may
+// have been set back, and the monotonic one stands still while a machine sleeps.
+func (t term) holds(now time.Time) bool {
+	lapse := t.lapse().Round(0)
+	return now.Before(lapse) && now.Sub(t.from) < lapse.Sub(t.from)
 }
 
 // shortestClaim is the length of a claim whose end nobody has told; the queue grants no shorter ones.
@@ -68,6 +76,7 @@ func newLease(q *queue.Client, c schema.Claim, logger *slog.Logger) *lease {
 	return &lease{
 		q: q, taskID: c.Task(), runID: c.RunID, worker: c.Worker, logger: logger,
 		wake:    make(chan struct{}, 1),
+		note:    func(time.Time) {},
 		claim:   c,
 		term:    termOf(c, time.Now(), q.Skew()),
 		renewed: make(chan struct{}),
@@ -108,7 +117,7 @@ func (l *lease) deadline(now time.Time) time.Time {
 
 // holds says whether the claim is ours for certain, by what the queue has said so far.
 func (l *lease) holds() error {
-	if time.Now().Before(l.current().lapse()) {
+	if l.current().holds(time.Now()) {
 		return nil
 	}
 	return &ClaimLostError{TaskID: l.taskID, RunID: l.runID, Err: errLapsed}
@@ -150,13 +159,15 @@ func (l *lease) reclaim(ctx context.Context) error {
 }
 
 func (l *lease) renew(c schema.Claim) {
+	t := termOf(c, time.Now(), l.q.Skew())
+	l.note(t.until)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.claim, l.term = c, termOf(c, time.Now(), l.q.Skew())
+	l.claim, l.term = c, t
 	l.count++
 	close(l.renewed)
 	l.renewed = make(chan struct{})
-	l.logger.Debug("claim renewed", "task", l.taskID, "run", l.runID, "until", l.term.until)
+	l.logger.Debug("claim renewed", "task", l.taskID, "run", l.runID, "until", t.until)
 }
 
 // documentGrants gives the grant of one of the claim's two documents, and renews it.

@@ -123,7 +123,7 @@ func TestAbandonAfterTheClaimIsLost(t *testing.T) {
 	if err := r.server.LoseClaim(r.claim.Task()); err != nil {
 		t.Fatal(err)
 	}
-	if err := run.Abandon(r.ctx()); !errors.Is(err, agent.ErrClaimLost) {
+	if err := run.Abandon(r.ctx(), ""); !errors.Is(err, agent.ErrClaimLost) {
 		t.Errorf("Abandon = %v", err)
 	}
 }

@@ -1,16 +1,16 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strconv"
+	"sync"
 	"time"
 
+	"github.com/taskcluster/upload-agent/agent/internal/journal"
 	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
@@ -18,10 +18,19 @@ import (
 
 // runLog is one log of a run: a spool on the local disk and its publisher.
 type runLog struct {
-	name  string
-	spool *livelog.Spool
+	name   string
+	spool  *livelog.Spool
+	chunks []schema.Chunk // stored before the run was resumed
+	lost   string         // why the spool is not whole, if that was known before; "" else
+
+	lossNoted sync.Once // in the journal
+
+	ctx     context.Context // of its publishing
+	giveUp  context.CancelCauseFunc
+	refused error // why the queue grants nothing to a log of this name; only the keeper of logs.json looks at it
 
 	done    chan struct{}  // closed when the log is published to its end, or given up
+	settled bool           // published, or given up, before the run was resumed
 	err     error          // why it was given up; read after done
 	receipt upload.Receipt // of the text as it was stored last; read after done
 }
@@ -39,7 +48,26 @@ func (r *Run) Log(name string) io.Writer {
 	if err != nil {
 		return brokenLog{err}
 	}
-	return log.spool
+	return logWriter{r, log}
+}
+
+// logWriter writes to the spool, and notes when that fails: whoever resumes the run has to know.
+type logWriter struct {
+	run *Run
+	log *runLog
+}
+
+func (w logWriter) Write(p []byte) (int, error) {
+	n, err := w.log.spool.Write(p)
+	if onDisk := (*livelog.SpoolError)(nil); errors.As(err, &onDisk) {
+		w.run.noteLoss(w.log)
+	}
+	return n, err
+}
+
+// noteLoss notes, once, that a log is not whole.
+func (r *Run) noteLoss(log *runLog) {
+	log.lossNoted.Do(func() { _ = r.artifactMissing(log.name, log.whatIsLost()) })
 }
 
 // brokenLog stands for a log that could not be made.
@@ -59,21 +87,38 @@ func (r *Run) log(name string) (*runLog, error) {
 	if err := r.artifacts.reserve(name); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(r.dir, "logs", strconv.Itoa(len(r.logs))) // "a" and "a/b" may both be logs
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("make log %q: %w", name, err)
+	file, err := r.folder.createLog(len(r.logs))
+	if err == nil {
+		// Nobody may write to a log, or see it, that a resumed run would not know.
+		err = r.folder.journal.Append(journal.Record{Step: journal.LogAdded, Log: name})
 	}
-	spool, err := livelog.Create(path)
 	if err != nil {
-		return nil, fmt.Errorf("make log %q: %w", name, err)
+		if file != nil {
+			err = errors.Join(err, file.Close())
+		}
+		err = fmt.Errorf("make log %q: %w", name, err)
+		return nil, errors.Join(err, r.artifacts.record(name, upload.Receipt{}, fmt.Errorf("it could not be kept: %w", withoutPath(err)))) // missing, whether or not the writer looks
 	}
-	log := &runLog{name: name, spool: spool, done: make(chan struct{})}
+	log := r.newLog(name)
+	log.spool = livelog.NewSpool(file, 0)
 	r.logs[name] = log
+	r.follow(log)
+	return log, nil
+}
+
+// newLog is a log without a spool.
+func (r *Run) newLog(name string) *runLog {
+	log := &runLog{name: name, done: make(chan struct{})}
+	log.ctx, log.giveUp = context.WithCancelCause(r.ctx)
+	return log
+}
+
+// follow publishes a log in the background, and declares it.
+func (r *Run) follow(log *runLog) {
 	if !r.background(func() { r.publish(log) }) {
-		close(log.done) // Close has come first: it removes the spool
+		close(log.done) // Close has come first
 	}
 	r.logsDocument.declare()
-	return log, nil
 }
 
 // publish ships a log to the storage while it grows, until it is sealed and stored.
@@ -86,7 +131,10 @@ func (r *Run) publish(log *runLog) {
 		}
 		return receipt.URL, err
 	}
-	_, log.err = livelog.Publish(r.ctx, log.name, log.spool, store, r.o.Publish)
+	o := r.o.Publish
+	o.Chunks = log.chunks
+	o.OnChunk = func(c schema.Chunk) { r.noteChunk(log.name, c) }
+	_, log.err = livelog.Publish(log.ctx, log.name, log.spool, store, o)
 }
 
 // outcome is nil if the whole log is stored, all that was written to it. To be read after done.
@@ -94,14 +142,27 @@ func (l *runLog) outcome() error {
 	if l.err != nil {
 		return l.err
 	}
-	if lost, err := l.spool.Lost(); err != nil {
-		var onDisk *fs.PathError
-		if errors.As(err, &onDisk) {
-			err = onDisk.Err // readers of the result have no use for our paths
-		}
-		return fmt.Errorf("incomplete: %d bytes of it could not be kept, the rest is where logs.json says: %w", lost, err)
+	if lost := l.whatIsLost(); lost != "" {
+		return errors.New(lost)
 	}
 	return nil
+}
+
+// whatIsLost says why the spool is not all that was written; "" if it is.
+func (l *runLog) whatIsLost() string {
+	lost, err := l.spool.Lost()
+	if err == nil {
+		return l.lost
+	}
+	return fmt.Sprintf("incomplete: %d bytes of it could not be kept, the rest is where logs.json says: %v", lost, withoutPath(err))
+}
+
+// withoutPath is what the disk said: readers of the result have no use for our paths.
+func withoutPath(err error) error {
+	if onDisk := (*fs.PathError)(nil); errors.As(err, &onDisk) {
+		return onDisk.Err
+	}
+	return err
 }
 
 // putLogObject stores one object of a live log. The index and the text are replaced
@@ -126,7 +187,7 @@ func (r *Run) putLogObject(ctx context.Context, o livelog.Object) (upload.Receip
 	})
 }
 
-// sealLogs ends every log. Nothing can be written after it.
+// sealLogs ends every log, and makes what was written to them survive a power cut. Nothing can be written after it.
 func (r *Run) sealLogs() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,10 +195,52 @@ func (r *Run) sealLogs() {
 		r.sealed = time.Now()
 	}
 	for _, log := range r.logs {
-		if err := log.spool.Close(); err != nil {
-			r.o.Logger.Error("log could not be sealed", "log", log.name, "error", err)
+		_ = log.spool.Close() // never fails
+		if _, err := log.spool.Sync(); err != nil && !errors.Is(err, fs.ErrClosed) {
+			r.o.Logger.Error("log is not whole", "log", log.name, "error", err)
+			r.noteLoss(log)
 		}
 	}
+}
+
+// sealedLogs is what the journal has to know of the logs for somebody else to publish them to their end.
+func (r *Run) sealedLogs() []journal.SealedLog {
+	var sealed []journal.SealedLog
+	for _, log := range r.allLogs() {
+		sealed = append(sealed, journal.SealedLog{Name: log.name, Size: log.spool.Size(), Lost: log.whatIsLost()})
+	}
+	return sealed
+}
+
+// markLogs writes a last line into every log that has not ended, unless it ends with that line already.
+func (r *Run) markLogs(line string) {
+	for _, log := range r.allLogs() {
+		size := log.spool.Size()
+		last := make([]byte, min(size, int64(len(line))))
+		if _, err := log.spool.Section(size-int64(len(last)), int64(len(last))).ReadAt(last, 0); err != nil && !errors.Is(err, io.EOF) {
+			r.o.Logger.Warn("log ends without a mark", "log", log.name, "error", err)
+			continue
+		}
+		mark := line
+		switch {
+		case string(last) == line:
+			continue
+		case len(last) > 0 && last[len(last)-1] != '\n':
+			mark = "\n" + line
+		}
+		if _, err := io.WriteString(log.spool, mark); err != nil && !errors.Is(err, livelog.ErrSealed) {
+			r.o.Logger.Warn("log ends without a mark", "log", log.name, "error", err)
+		}
+	}
+}
+
+// releaseLogs closes the files of the logs.
+func (r *Run) releaseLogs() error {
+	var errs []error
+	for _, log := range r.allLogs() {
+		errs = append(errs, log.spool.Release())
+	}
+	return errors.Join(errs...)
 }
 
 // waitLogs returns when every log is published to its end or given up, or ctx ends.
@@ -145,12 +248,25 @@ func (r *Run) waitLogs(ctx context.Context) error {
 	for _, log := range r.allLogs() {
 		select {
 		case <-log.done:
-			r.artifacts.record(log.name, log.receipt, log.outcome())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 	return context.Cause(r.ctx) // a log that was given up because the run has ended is not published
+}
+
+// recordLogs notes what became of the logs. To be called after waitLogs.
+func (r *Run) recordLogs() error {
+	for _, log := range r.allLogs() {
+		if log.settled {
+			continue
+		}
+		if err := r.artifacts.record(log.name, log.receipt, log.outcome()); err != nil {
+			return err
+		}
+		log.settled = true
+	}
+	return nil
 }
 
 func (r *Run) allLogs() []*runLog {
@@ -165,27 +281,37 @@ func (r *Run) allLogs() []*runLog {
 
 // grantLogs gets, in one call, the grants for the index and the text of every log, and keeps
 // them: where readers will find a log is known before there is anything to read.
+// A log that the queue refuses is left out and given up: it counts as missing.
 func (r *Run) grantLogs(ctx context.Context) (schema.Logs, error) {
 	doc := schema.Logs{Version: schema.Version, Logs: map[string]string{}}
 	all, types := r.allLogs(), map[string]string{}
 	for _, log := range all {
-		if _, ok := r.grants.reused(log.name); !ok {
+		if _, ok := r.grants.reused(log.name); !ok && log.refused == nil {
 			types[log.name] = textType
 			types[livelog.IndexName(log.name)] = jsonType
 		}
 	}
+	var refused refusedNames
 	if len(types) > 0 {
 		granted, err := r.grants.ask(ctx, types)
-		if err != nil {
+		if err != nil && !errors.As(err, &refused) {
 			return doc, err
 		}
 		r.grants.keep(granted)
 	}
 	for _, log := range all {
+		index := livelog.IndexName(log.name)
+		if err := cmp.Or(refused[log.name], refused[index]); err != nil {
+			r.o.Logger.Error("queue refuses the log's name; it is not published", "log", log.name, "error", err)
+			log.refused = err
+			log.giveUp(err)
+		}
+		if log.refused != nil {
+			continue
+		}
 		text, _ := r.grants.reused(log.name)
-		index, _ := r.grants.reused(livelog.IndexName(log.name))
-		doc.Logs[log.name] = text.ReadURL
-		doc.Logs[livePrefix+log.name] = index.ReadURL
+		live, _ := r.grants.reused(index)
+		doc.Logs[log.name], doc.Logs[livePrefix+log.name] = text.ReadURL, live.ReadURL
 	}
 	return doc, nil
 }

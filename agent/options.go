@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/taskcluster/upload-agent/agent/internal/disk"
 	"github.com/taskcluster/upload-agent/agent/queue"
 	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/upload"
@@ -18,11 +19,12 @@ type Options struct {
 	// Default: DefaultLog. An empty, non-nil slice declares none.
 	Logs []string
 
-	// StateDir is the folder below which the run keeps its state folder, with the logs
-	// until they are stored. It is made if need be. Default: the system's temporary folder.
+	// StateDir is the folder below which the run keeps its state folder: its journal, and its logs
+	// until they are stored. It is made if need be. Default: the system's temporary folder, but
+	// then nobody finds the run again once its process has ended; see [Resume].
 	StateDir string
 
-	// Uploads bounds how many artifacts are uploaded at once. Logs and documents
+	// Uploads bounds how many artifacts are uploaded at once, the smallest first. Logs and documents
 	// do not count: they always go first. Default: 4.
 	Uploads int
 
@@ -44,11 +46,16 @@ type Options struct {
 
 	// Logger takes what an operator wants to know. Default: none.
 	Logger *slog.Logger
+
+	disk disk.Disk // of the state folder; the real one but in tests
 }
 
 func (o Options) withDefaults() Options {
 	if o.Logs == nil {
 		o.Logs = []string{DefaultLog}
+	}
+	if o.disk == nil {
+		o.disk = disk.OS()
 	}
 	if o.Uploads <= 0 {
 		o.Uploads = 4

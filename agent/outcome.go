@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"time"
 
+	"github.com/taskcluster/upload-agent/agent/internal/journal"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
@@ -34,6 +37,33 @@ func (o Outcome) check() error {
 	return nil
 }
 
+// journalled is the outcome as the journal keeps it.
+func (o Outcome) journalled(report bool) (journal.Outcome, error) {
+	said := journal.Outcome{Success: o.Success, Report: report}
+	if len(o.Result) > 0 {
+		result, err := json.Marshal(o.Result)
+		if err != nil {
+			return said, fmt.Errorf("check outcome: %w", err)
+		}
+		said.Result = result
+	}
+	return said, nil
+}
+
+// outcomeOf is the outcome that the journal has kept.
+func outcomeOf(said journal.Outcome) (Outcome, error) {
+	o := Outcome{Success: said.Success}
+	if len(said.Result) == 0 {
+		return o, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(said.Result))
+	d.UseNumber() // a number stays as the worker wrote it
+	if err := d.Decode(&o.Result); err != nil {
+		return o, fmt.Errorf("read outcome: %w", err)
+	}
+	return o, nil
+}
+
 // Summary is what became of a run.
 type Summary struct {
 	TaskID   schema.TaskID
@@ -49,6 +79,10 @@ type Summary struct {
 	Artifacts map[string]upload.Receipt
 	// Missing are the artifacts that are not stored, with their reasons.
 	Missing map[string]string
+	// Skipped are the artifacts that were stored already when the run was resumed, sorted; see [Resume].
+	Skipped []string
+	// Continued says, for each log of a resumed run, how many of its bytes did not have to be stored again.
+	Continued map[string]int64
 	// Reported says that the queue has recorded the run as completed.
 	Reported bool
 }

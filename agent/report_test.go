@@ -248,25 +248,29 @@ func TestReportThatIsCutShort(t *testing.T) {
 	r.checkHistory()
 }
 
-// The first call to Finish decides what the run says of itself, whatever later calls say.
+// The first call to Finish decides what the run says of itself; another outcome is refused.
 func TestResultIsFrozen(t *testing.T) {
 	r := newRig(t, agenttest.Options{})
 	run := r.start(t.Context())
-	stored := func(outcome agent.Outcome) []byte {
-		t.Helper()
-		if _, err := run.Finish(r.ctx(), outcome); err != nil {
-			t.Fatal(err)
+	outcome := agent.Outcome{Success: true, Result: map[string]any{"text": "one", "number": 1}}
+	if _, err := run.Finish(r.ctx(), outcome); err != nil {
+		t.Fatal(err)
+	}
+	first := r.stored("result.json")
+	for _, other := range []agent.Outcome{{Success: true}, {Success: false, Result: outcome.Result}, {Success: true, Result: map[string]any{"text": "another", "number": 1}}} {
+		if _, err := run.Finish(r.ctx(), other); err == nil || !contains(err.Error(), "said otherwise") {
+			t.Errorf("Finish with %+v = %v", other, err)
 		}
-		return r.stored("result.json")
+		if _, err := run.Complete(r.ctx(), other); err == nil || !contains(err.Error(), "said otherwise") {
+			t.Errorf("Complete with %+v = %v", other, err)
+		}
 	}
-	first := stored(agent.Outcome{Success: true, Result: map[string]any{"text": "one"}})
-	again := stored(agent.Outcome{Success: false, Result: map[string]any{"text": "another"}})
-	if !bytes.Equal(first, again) || r.count("put", "result.json") != 1 {
-		t.Errorf("result.json was stored %d times:\n%s\n%s", r.count("put", "result.json"), first, again)
-	}
-	summary, err := run.Complete(r.ctx(), agent.Outcome{Success: false})
+	summary, err := run.Complete(r.ctx(), outcome)
 	if err != nil || !summary.Success {
 		t.Fatalf("Complete = %+v, %v", summary, err)
+	}
+	if again := r.stored("result.json"); !bytes.Equal(first, again) || r.count("put", "result.json") != 1 {
+		t.Errorf("result.json was stored %d times:\n%s\n%s", r.count("put", "result.json"), first, again)
 	}
 	if resolution, err := r.storage.Resolution(r.ctx(), r.claim.Task()); err != nil || !resolution.Success {
 		t.Errorf("resolution = %+v, %v: reported otherwise than stored", resolution, err)
@@ -284,7 +288,7 @@ func TestResultKeepsItsBytesAcrossAttempts(t *testing.T) {
 	if _, err := run.Finish(r.ctx(), agent.Outcome{Success: true}); err == nil {
 		t.Fatal("Finish without a result")
 	}
-	summary, err := run.Complete(r.ctx(), agent.Outcome{Success: false, Result: map[string]any{"other": 1}})
+	summary, err := run.Complete(r.ctx(), agent.Outcome{Success: true})
 	if err != nil {
 		t.Fatal(err)
 	}

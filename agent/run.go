@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"os"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/taskcluster/upload-agent/agent/internal/journal"
 	"github.com/taskcluster/upload-agent/agent/queue"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
@@ -21,7 +22,7 @@ type Run struct {
 	o       Options
 	q       *queue.Client
 	uploads *upload.Client
-	dir     string // the state folder
+	folder  *stateFolder
 	started time.Time
 
 	ctx        context.Context // of everything in the background; ends with a cause
@@ -29,6 +30,8 @@ type Run struct {
 	goroutines sync.WaitGroup
 	ending     sync.Mutex
 	ended      bool // nothing more is started in the background
+	closing    sync.Once
+	closeErr   error
 
 	lease        *lease
 	grants       *grants
@@ -39,13 +42,17 @@ type Run struct {
 	logs   map[string]*runLog
 	sealed time.Time // when the logs ended; zero before
 
-	finishing sync.Mutex // held by Finish, Complete and Abandon
-	summary   *Summary   // frozen when result.json is made
-	result    []byte     // the bytes of result.json, the same at every attempt
+	finishing sync.Mutex       // held by Finish, Complete, Conclude and Abandon
+	settled   *journal.Outcome // what the worker has said of the run; nil before
+	summary   *Summary         // frozen when result.json is made
+	result    []byte           // the bytes of result.json, the same at every attempt
+	continued map[string]int64 // of a resumed run: the bytes of each log that were stored before
+	inDoubt   bool             // a report may have gone through
+	over      bool             // there is nothing left to resume
 }
 
 // Start begins a run that the worker has claimed from the queue q: it opens the run's
-// state folder, keeps the claim from now on, and stores logs.json in the background.
+// state folder and its journal, keeps the claim from now on, and stores logs.json in the background.
 // It does not wait for the network.
 //
 // ctx is the life of the run: when it ends, uploads stop and nothing is reported. To end
@@ -57,31 +64,41 @@ func Start(ctx context.Context, q *queue.Client, claim schema.Claim, o Options) 
 		return nil, fmt.Errorf("start run: %w", err)
 	}
 	o = o.withDefaults()
+	lease := newLease(q, claim, o.Logger)
 
-	// 2. The state folder, the lease, and logs.json at once.
-	dir, err := makeStateFolder(o.StateDir, claim)
+	// 2. The state folder with its journal, the lease, and logs.json at once.
+	folder, err := makeStateFolder(o.disk, o.StateDir, lease.journalled(q.URL()))
 	if err != nil {
 		return nil, fmt.Errorf("start run: %w", err)
 	}
-	r := &Run{o: o, q: q, uploads: o.Uploader, dir: dir, started: time.Now(), logs: map[string]*runLog{}}
-	if r.uploads == nil {
-		r.uploads = upload.New(upload.Options{Logger: o.Logger})
-	}
-	r.ctx, r.end = context.WithCancelCause(ctx)
-	r.lease = newLease(q, claim, o.Logger)
-	r.grants = &grants{lease: r.lease}
-	r.logsDocument = newLogsDocument(r.putLogsDocument)
-	r.artifacts = newArtifacts(o.Uploads, r.background, r.putArtifact)
+	r := newRun(ctx, q, lease, folder, o)
+	r.started = time.Now()
 	r.background(r.keepLease)
 
 	// 3. and 4. A spool and a live publisher for each log (log.go).
 	for _, name := range o.Logs {
 		if _, err := r.log(name); err != nil {
+			r.over = true
 			return nil, errors.Join(fmt.Errorf("start run: %w", err), r.Close())
 		}
 	}
 	r.background(func() { r.logsDocument.keep(r.ctx) })
 	return r, nil
+}
+
+// newRun is a run with nothing under way yet but for the watch over its journal.
+func newRun(ctx context.Context, q *queue.Client, lease *lease, folder *stateFolder, o Options) *Run {
+	r := &Run{o: o, q: q, uploads: o.Uploader, folder: folder, lease: lease, logs: map[string]*runLog{}}
+	if r.uploads == nil {
+		r.uploads = upload.New(upload.Options{Logger: o.Logger})
+	}
+	r.ctx, r.end = context.WithCancelCause(ctx)
+	r.lease.note = r.claimRenewed
+	r.grants = &grants{lease: r.lease, giveUpAfter: o.GiveUpAfter}
+	r.logsDocument = newLogsDocument(r.putLogsDocument)
+	r.artifacts = newArtifacts(o.Uploads, r.background, r.putArtifact, r)
+	r.background(r.watchJournal)
+	return r
 }
 
 // String names the run. A Run prints as no more than that: what is inside is in use.
@@ -93,7 +110,7 @@ func (r *Run) String() string {
 func (r *Run) GoString() string { return r.String() }
 
 // Context ends when the run does. Run the task under it: its cause is a [ClaimLostError]
-// when the claim is lost, and [ErrEnded] after Complete, Abandon or Close.
+// when the claim is lost, a [StateError] when the disk cannot keep the journal, and [ErrEnded] after Complete, Abandon or Close.
 func (r *Run) Context() context.Context { return r.ctx }
 
 // AddArtifact uploads an artifact in the background, while the task goes on.
@@ -101,7 +118,8 @@ func (r *Run) Context() context.Context { return r.ctx }
 // result.json as the reason why the artifact is missing.
 //
 // The source has to stay as it is until the run has ended: a file that changes while
-// it is uploaded is not stored under false pretences but listed as missing.
+// it is uploaded is not stored under false pretences but listed as missing. A file survives the end of
+// the process, see [Resume]; what is only in memory does not.
 func (r *Run) AddArtifact(name string, source upload.Source, o ArtifactOptions) error {
 	// 5. Artifacts, at any time before the end (artifacts.go).
 	if err := context.Cause(r.ctx); err != nil {
@@ -128,20 +146,22 @@ func (r *Run) keepLease() {
 // artifacts are stored or given up, logs.json is up to date, and result.json is stored.
 // The claim is kept until Close.
 //
+// The first outcome stands: from then on the run can be resumed to its end, and another outcome is an error.
 // If ctx ends first, Finish returns its cause and may be called again, with the same outcome.
 // Any other error means that the run must not be reported: errors.Is finds [ErrClaimLost] where
 // the claim is lost. Artifacts that are missing are no error: see [Summary].
 func (r *Run) Finish(ctx context.Context, outcome Outcome) (*Summary, error) {
 	r.finishing.Lock()
 	defer r.finishing.Unlock()
-	if err := r.finish(ctx, outcome); err != nil {
+	if err := r.finish(ctx, outcome, false); err != nil {
 		return nil, fmt.Errorf("finish run: %w", err)
 	}
+	r.over = true
 	return r.summary.clone(), nil
 }
 
-// 7. The end: logs, artifacts, logs.json, result.json, in this order.
-func (r *Run) finish(ctx context.Context, outcome Outcome) error {
+// 7. The end: the outcome, then logs, artifacts, logs.json, result.json, in this order.
+func (r *Run) finish(ctx context.Context, outcome Outcome, report bool) error {
 	if err := outcome.check(); err != nil {
 		return err
 	}
@@ -150,42 +170,79 @@ func (r *Run) finish(ctx context.Context, outcome Outcome) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-
-	r.artifacts.close()
-	r.sealLogs()
-	if err := r.waitLogs(ctx); err != nil {
-		return err
-	}
-	if err := r.artifacts.wait(ctx); err != nil {
-		return err
-	}
-	receipt, first, err := r.logsDocument.wait(ctx)
-	if err != nil {
+	if err := r.settle(outcome, report); err != nil {
 		return err
 	}
 	if r.summary == nil {
-		if err := r.freeze(outcome, receipt, first); err != nil {
+		if err := r.gather(ctx, outcome); err != nil {
 			return err
 		}
 	}
 	if r.summary.Result.Attempts > 0 {
 		return nil // stored by an earlier call
 	}
-	r.summary.Result, err = r.putDocument(ctx, "result.json", r.result, resultPutURL)
+	receipt, err := r.putDocument(ctx, "result.json", r.result, resultPutURL)
+	if err == nil {
+		err = r.folder.journal.Append(journal.Record{Step: journal.ResultStored, Receipt: journalled(receipt)})
+	}
+	if err == nil {
+		r.summary.Result = receipt
+	}
 	return err
 }
 
-// freeze fixes the result: whatever happens from here on, these are its bytes.
-func (r *Run) freeze(outcome Outcome, logs upload.Receipt, first time.Time) error {
-	stored, missing := r.artifacts.outcome()
+// settle ends the logs, takes no more artifacts, and fixes the outcome.
+func (r *Run) settle(outcome Outcome, report bool) error {
+	said, err := outcome.journalled(report)
+	if err != nil {
+		return err
+	}
+	if r.settled != nil && !sameOutcome(said, *r.settled) {
+		return errors.New("settle outcome: an earlier call has said otherwise of this run, and that stands")
+	}
+	if err := r.artifacts.close(); err != nil {
+		return err
+	}
+	r.sealLogs()
+	if r.settled != nil {
+		return nil
+	}
+	said.Logs = r.sealedLogs()
+	if err := r.folder.journal.Append(journal.Record{Step: journal.OutcomeKnown, At: r.sealed, Outcome: &said}); err != nil {
+		return err
+	}
+	r.settled = &said
+	return nil
+}
+
+// gather waits for all that result.json will name, then freezes it: whatever happens from there on, these are its bytes.
+func (r *Run) gather(ctx context.Context, outcome Outcome) error {
+	if err := r.waitLogs(ctx); err != nil {
+		return err
+	}
+	if err := r.recordLogs(); err != nil {
+		return err
+	}
+	if err := r.artifacts.wait(ctx); err != nil {
+		return err
+	}
+	logs, first, err := r.logsDocument.wait(ctx)
+	if err != nil {
+		return err
+	}
+	stored, missing, skipped := r.artifacts.outcome()
 	s := &Summary{
 		TaskID: r.lease.taskID, RunID: r.lease.runID, Success: outcome.Success,
 		Started: r.started, Finished: r.sealed,
 		Logs: logs, LogsAfter: first.Sub(r.started),
 		Artifacts: stored, Missing: missing,
+		Skipped: skipped, Continued: r.continued,
 	}
 	body, err := schema.Encode(s.result(r.lease.worker, outcome))
 	if err != nil {
+		return err
+	}
+	if err := r.folder.freeze(body); err != nil {
 		return err
 	}
 	r.summary, r.result = s, body
@@ -198,22 +255,32 @@ func (r *Run) freeze(outcome Outcome, logs upload.Receipt, first time.Time) erro
 func (r *Run) Complete(ctx context.Context, outcome Outcome) (*Summary, error) {
 	r.finishing.Lock()
 	defer r.finishing.Unlock()
-	if err := r.finish(ctx, outcome); err != nil {
+	err := r.finish(ctx, outcome, true)
+	switch {
+	case err == nil:
+		err = r.report(ctx, r.summary.Success)
+	case r.inDoubt && errors.Is(err, ErrClaimLost): // perhaps because an earlier report went through
+		err = r.settleReport(ctx, err)
+	}
+	if err != nil {
+		if lost := (*ClaimLostError)(nil); errors.As(err, &lost) && !errors.Is(err, ErrUnknownOutcome) {
+			r.end(lost)
+		}
 		return nil, fmt.Errorf("complete run: %w", err)
 	}
-	if err := r.report(ctx, r.summary.Success); err != nil {
-		return nil, fmt.Errorf("complete run: %w", err)
-	}
-	r.summary.Reported = true
+	r.summary.Reported, r.over = true, true
 	return r.summary.clone(), r.Close()
 }
 
 // Abandon ends a run without a result, so that the queue gives it to another worker when the
 // claim lapses. What was logged so far is still published, for as long as ctx allows:
-// often it says why.
-func (r *Run) Abandon(ctx context.Context) error {
+// often it says why. The reason, if there is one, becomes the last line of every log.
+func (r *Run) Abandon(ctx context.Context, reason string) error {
 	r.finishing.Lock()
 	defer r.finishing.Unlock()
+	if reason != "" {
+		r.markLogs("upload-agent: " + reason + "\n")
+	}
 	r.sealLogs()
 	waiting, stop := r.bound(ctx)
 	err := r.waitLogs(waiting)
@@ -221,28 +288,37 @@ func (r *Run) Abandon(ctx context.Context) error {
 		_, _, err = r.logsDocument.wait(waiting) // without it nobody finds the logs
 	}
 	stop()
+	r.over = ctx.Err() == nil
 	return errors.Join(err, r.Close())
 }
 
-// Close ends the run at once, waits for everything in the background, and removes the
-// state folder. It reports nothing. After Complete or Abandon it does nothing.
+// Close ends the run at once and waits for everything in the background. It reports nothing.
+//
+// The state folder is removed if there is nothing left to do for this run: after Complete, Abandon or Finish, and
+// when the claim is lost. Else, if Options.StateDir was given, it stays for [Resume].
 func (r *Run) Close() error {
 	r.end(ErrEnded)
 	r.ending.Lock()
 	r.ended = true
 	r.ending.Unlock()
 	r.goroutines.Wait()
+	r.closing.Do(func() { r.closeErr = r.release() })
+	return r.closeErr
+}
+
+// release closes what is open on the local disk, and removes what nobody needs any more.
+func (r *Run) release() error {
 	r.sealLogs()
-	var errs []error
-	for _, log := range r.allLogs() {
-		if err := log.spool.Remove(); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
+	errs := []error{r.releaseLogs()}
 	if r.o.Uploader == nil {
 		r.uploads.CloseIdleConnections()
 	}
-	if err := errors.Join(append(errs, os.RemoveAll(r.dir))...); err != nil {
+	if r.over || r.folder.temporary || errors.Is(context.Cause(r.ctx), ErrClaimLost) {
+		errs = append(errs, r.folder.remove())
+	} else {
+		errs = append(errs, r.folder.close())
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close run: %w", err)
 	}
 	return nil
@@ -277,7 +353,8 @@ func (r *Run) bound(ctx context.Context) (context.Context, func()) {
 
 func (s *Summary) clone() *Summary {
 	c := *s
-	c.Artifacts, c.Missing = maps.Clone(s.Artifacts), maps.Clone(s.Missing)
+	c.Artifacts, c.Missing, c.Continued = maps.Clone(s.Artifacts), maps.Clone(s.Missing), maps.Clone(s.Continued)
+	c.Skipped = slices.Clone(s.Skipped)
 	return &c
 }
 

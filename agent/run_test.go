@@ -428,14 +428,14 @@ func TestStateFolderIsForItsOwnerOnly(t *testing.T) {
 	if err != nil || seen < 5 {
 		t.Errorf("saw %d files and folders, %v", seen, err)
 	}
-	if err := run.Close(); err != nil {
+	if err := run.Abandon(r.ctx(), ""); err != nil {
 		t.Error(err)
 	}
 	if _, err := io.WriteString(run.Log("new.log"), "x"); !errors.Is(err, agent.ErrEnded) {
-		t.Errorf("write to a new log after Close: %v", err)
+		t.Errorf("write to a new log after the end: %v", err)
 	}
 	if left, err := os.ReadDir(r.options.StateDir); err != nil || len(left) > 0 {
-		t.Errorf("Close leaves %v, %v", left, err)
+		t.Errorf("Abandon leaves %v, %v", left, err)
 	}
 }
 
@@ -641,7 +641,7 @@ func TestLogsDocumentIsUpToDateAtTheEnd(t *testing.T) {
 			_, err := run.Complete(ctx, agent.Outcome{Success: true})
 			return err
 		},
-		"abandoned": (*agent.Run).Abandon,
+		"abandoned": func(run *agent.Run, ctx context.Context) error { return run.Abandon(ctx, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -702,7 +702,7 @@ func TestAbandonPublishesTheLogAndReportsNothing(t *testing.T) {
 	r := newRig(t, agenttest.Options{})
 	run := r.start(t.Context())
 	fmt.Fprintln(run.Log("terminal.log"), "the machine is taken away")
-	if err := run.Abandon(r.ctx()); err != nil {
+	if err := run.Abandon(r.ctx(), ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.stored("artifacts/terminal.log"); string(got) != "the machine is taken away\n" {

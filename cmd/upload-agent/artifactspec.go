@@ -9,7 +9,6 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/taskcluster/upload-agent/agent"
-	"github.com/taskcluster/upload-agent/upload"
 )
 
 // artifactSpec is one --artifact: NAME=PATH, or a glob whose matches are named by their paths.
@@ -67,48 +66,4 @@ func parseArtifact(value string) (artifactSpec, error) {
 		}
 	}
 	return artifactSpec{path: value}, nil
-}
-
-// add gives the run all files that the spec stands for. What cannot be added is listed as missing.
-// added remembers the paths of those that were, by name: several specs may stand for one file.
-func (a artifactSpec) add(run *agent.Run, added map[string]string) error {
-	if a.name != "" {
-		return addFile(run, added, a.name, a.path)
-	}
-	var errs []error
-	pattern := filepath.Clean(a.path)
-	matches, err := doublestar.FilepathGlob(pattern, doublestar.WithFilesOnly(), doublestar.WithNoFollow(), doublestar.WithFailOnIOErrors())
-	if err != nil {
-		// One folder that cannot be read is no reason to lose what the others hold.
-		errs = append(errs, fmt.Errorf("--artifact %q: %w", a.path, err), run.AddMissing(a.path, err.Error()))
-		matches, err = doublestar.FilepathGlob(pattern, doublestar.WithFilesOnly(), doublestar.WithNoFollow())
-	}
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	if len(matches) == 0 && errs == nil {
-		return run.AddMissing(a.path, "no file matches")
-	}
-	for _, path := range matches {
-		errs = append(errs, addFile(run, added, filepath.ToSlash(path), path))
-	}
-	return errors.Join(errs...)
-}
-
-// addFile adds one file, unless it is there already. A file whose name another one has is
-// missing as NAME=PATH: the name alone would not tell which.
-func addFile(run *agent.Run, added map[string]string, name, path string) error {
-	path = filepath.Clean(path)
-	if added[name] == path {
-		return nil
-	}
-	err := run.AddArtifact(name, upload.File(path), agent.ArtifactOptions{})
-	switch {
-	case err == nil:
-		added[name] = path
-		return nil
-	case errors.Is(err, agent.ErrArtifactName):
-		name += "=" + path
-	}
-	return errors.Join(err, run.AddMissing(name, err.Error()))
 }

@@ -124,6 +124,18 @@ func TestBadInput(t *testing.T) {
 		claim(`"http://127.0.0.1:1/logs.json?X=1"`, `7`, "/logsPutUrl"),
 		claim(`"resultPutUrl":"http://127.0.0.1:1/result.json?X=1",`, ``, "resultPutUrl"),
 		claim(`"state":"running"`, `"state":"walking"`, "/status/state"),
+		{"exec --queue http://x/v1 --claim claim.json --state file/below -- true", "", 125, "file"},
+		{"exec --queue http://x/v1 --claim claim.json --grace 0 -- true", "", 2, "--grace 0"},
+		{"simulate --state folder -- true", "", 2, "state…help simulate"}, // there would be no queue to go on with
+		// resume
+		{"resume extra", "", 2, `no argument "extra"`},
+		{"resume --nonsense", "", 2, "nonsense…help resume"},
+		{"resume --queue nowhere", "", 2, "--queue: …http"},
+		{"resume --storage nowhere", "", 2, "--storage: …http"},
+		{"resume --grace soon", "", 2, "grace"},
+		{"resume --grace -1s", "", 2, "--grace -1s"},
+		{"resume --log-level loud", "", 2, `--log-level "loud"`},
+		{"resume --state file", "", 1, "file"},
 		// validate
 		{"validate", "", 2, "NAME and FILE"},
 		{"validate result", "", 2, "NAME and FILE"},

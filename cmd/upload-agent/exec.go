@@ -15,7 +15,7 @@ import (
 	"github.com/taskcluster/upload-agent/schema"
 )
 
-// claimTime bounds how long exec and simulate try to claim their task.
+// claimTime bounds how long exec and simulate try to claim their task, and resume to claim its runs again.
 const claimTime = 2 * time.Minute
 
 // defaultStorage is the task storage that the protocol names.
@@ -37,13 +37,15 @@ func execCommand(io *stdio) *cli.Command {
 		UsageText: "upload-agent exec --queue URL (--task-id ID | --claim FILE) [OPTIONS] -- COMMAND ARGUMENTS...",
 		Description: "Claims the task, or takes the claim that another program made, runs COMMAND, and stores its\n" +
 			"output, the artifacts and the result. The exit status is the command's own; 7 if the claim was\n" +
-			"lost, 125 if the run could not be completed. The queue is tried for two minutes before that.",
+			"lost, 125 if the run could not be completed. The queue is tried for two minutes before that.\n" +
+			"What could not be completed in time is kept, and \"upload-agent resume\" goes on with it.",
 		Flags: append([]cli.Flag{
 			queueFlag(), storageFlag(),
 			&cli.StringFlag{Name: "task-id", Usage: "claim the task `ID`", Sources: env("task-id")},
 			&cli.StringFlag{Name: "claim", Usage: "take the claim in `FILE` (- for stdin): the queue's answer, plus workerGroup and workerId", Sources: env("claim")},
 			&cli.StringFlag{Name: "worker-group", Value: "upload-agent", Usage: "claim as a worker of `GROUP`", Sources: env("worker-group")},
 			&cli.StringFlag{Name: "worker-id", Usage: "claim as worker `ID` (default: from the host's name)", Sources: env("worker-id")},
+			stateFlag("keep the run below `DIR` until it is completed; resume goes on from there"),
 		}, runFlags()...),
 		StopOnNthArg: &one,
 		Action:       func(ctx context.Context, cmd *cli.Command) error { return execTask(ctx, cmd, io) },
@@ -64,6 +66,9 @@ func execTask(ctx context.Context, cmd *cli.Command, io *stdio) error {
 		return usageError(fmt.Errorf("--queue: %w", err))
 	}
 	if t.storage, _, err = io.storage(cmd); err != nil {
+		return err
+	}
+	if t.stateDir, err = stateDir(cmd); err != nil {
 		return err
 	}
 	if t.claim, err = takeClaim(ctx, cmd, io, t.queue); err != nil {

@@ -39,6 +39,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if s.err != nil {
 		fmt.Fprintf(stderr, "upload-agent: %v\n", s.err)
 	}
+	if s.hint != "" {
+		fmt.Fprintf(stderr, "upload-agent: %s\n", s.hint)
+	}
 	return s.status
 }
 
@@ -54,7 +57,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 		Version:        version(),
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 		Commands: []*cli.Command{
-			simulateCommand(io), execCommand(io), queueCommand(io),
+			simulateCommand(io), execCommand(io), resumeCommand(io), queueCommand(io),
 			inspectCommand(io), tailCommand(io),
 			schemaCommand(io), validateCommand(io), versionCommand(io),
 		},

@@ -24,11 +24,15 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TMPDIR", env.WorkDir)
+			env.Setenv("XDG_STATE_HOME", env.WorkDir+"/home") // that of who runs the test is not ours
+			env.Values[serverKey{}] = new(*agenttest.Server)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"badworker": badWorker,
+			"fault":     injectFault,
 			"freeport":  freePort,
+			"loseclaim": loseClaim,
 			"newtask":   newTask,
 			"server":    startServer,
 		},
@@ -85,4 +89,22 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { server.Close() })
 	ts.Setenv("QUEUE", server.QueueURL())
 	ts.Setenv("STORAGE", server.StorageURL())
+	*serverOf(ts) = server
+}
+
+// serverKey is where a script keeps its server.
+type serverKey struct{}
+
+func serverOf(ts *testscript.TestScript) **agenttest.Server {
+	return ts.Value(serverKey{}).(**agenttest.Server)
+}
+
+// injectFault WHAT KIND PATH has the script's server misbehave once: at the next such request whose path contains PATH.
+func injectFault(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check((*serverOf(ts)).Inject(agenttest.Fault{What: args[0], Kind: args[1], Path: args[2], Count: 1}))
+}
+
+// loseClaim TASK takes a running task away from its worker.
+func loseClaim(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check((*serverOf(ts)).LoseClaim(schema.TaskID(args[0])))
 }

@@ -3,11 +3,22 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/schema"
 )
 
 // sharedBuffer is a buffer for many writers, as a file is: the command's output and the agent's log go there at once.
@@ -66,4 +77,152 @@ func TestClaimFileStaysSecret(t *testing.T) {
 	if left, _ := os.ReadDir(state); len(left) > 0 {
 		t.Errorf("the state folder still holds %v", left)
 	}
+}
+
+// lookAround waits for the file that it is given, and shows what a task can see of itself and of the agent that started it.
+const lookAround = `until [ -e "$0" ]; do sleep 0.02; done
+env; ps -o args= -p $$ 2>&1; ps -o args= -p $PPID 2>&1
+[ -d /proc/self ] || exit 0
+for id in $$ $PPID; do tr '\0' '\n' </proc/$id/cmdline; tr '\0' '\n' </proc/$id/environ; done`
+
+// A command that the program runs sees no signature, neither in its own arguments and environment nor in the agent's;
+// and there is none below the state folder. However the agent came to its claim.
+func TestChildSeesNoSignedURL(t *testing.T) {
+	for name, row := range map[string]struct{ args, env string }{ // FILE stands for the claim's, ID for the task's
+		"task id":                  {args: "--task-id ID"},
+		"task id from a variable":  {env: "UPLOAD_AGENT_TASK_ID=ID"},
+		"claim in a file":          {args: "--claim FILE"},
+		"claim file by a variable": {env: "UPLOAD_AGENT_CLAIM=FILE"},
+		"claim on stdin":           {args: "--claim -"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, err := agenttest.New(t.TempDir(), agenttest.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			var answers sharedBuffer // all that the queue hands out
+			dir, state := t.TempDir(), t.TempDir()
+			fill := strings.NewReplacer("FILE", filepath.Join(dir, "claim.json"))
+			var claim []byte
+			if strings.Contains(row.args+row.env, "ID") {
+				posted, err := server.PostTask(schema.Task{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				fill = strings.NewReplacer("=ID", "="+string(posted.TaskID), " ID", " "+string(posted.TaskID))
+			} else {
+				made, err := server.PostAndClaim(schema.Worker{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if claim, err = schema.Encode(made); err != nil {
+					t.Fatal(err)
+				}
+				answers.Write(claim)
+				if err := os.WriteFile(filepath.Join(dir, "claim.json"), claim, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+
+			args := []string{"exec", "--queue", recording(t, server.QueueURL(), &answers), "--storage", server.StorageURL(), "--state", state, "--log-level", "debug"}
+			args = append(append(args, strings.Fields(fill.Replace(row.args))...), "--", "sh", "-c", lookAround, filepath.Join(dir, "go"))
+			cmd := exec.Command("upload-agent", args...)
+			cmd.Env = append(os.Environ(), "UPLOAD_AGENT_WORKER_GROUP=of-the-agent")
+			cmd.Env = append(cmd.Env, strings.Fields(fill.Replace(row.env))...)
+			cmd.Stdin = bytes.NewReader(claim)
+			var output sharedBuffer
+			cmd.Stdout, cmd.Stderr = &output, &output
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			defer cmd.Process.Kill()
+			stored := func(name string) bool {
+				for _, request := range server.Requests() {
+					if request.What == "put" && request.Stored && strings.HasSuffix(request.Path, name) {
+						return true
+					}
+				}
+				return false
+			}
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			deadline := time.After(30 * time.Second)
+			for !stored("/logs.json") {
+				select {
+				case <-tick.C:
+				case err := <-ended:
+					t.Fatalf("the agent: %v\n%s", err, output.String())
+				case <-deadline:
+					t.Fatalf("no logs.json\n%s", output.String())
+				}
+			}
+			var kept strings.Builder
+			err = filepath.WalkDir(state, func(path string, entry os.DirEntry, err error) error {
+				if err != nil || entry.IsDir() {
+					return err
+				}
+				text, err := os.ReadFile(path)
+				fmt.Fprintf(&kept, "%s\n%s\n", path, text)
+				return err
+			})
+			if err != nil || kept.Len() == 0 {
+				t.Errorf("the state folder: %v, %q", err, kept.String())
+			}
+			if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err = <-ended:
+			case <-deadline:
+				t.Fatal("the agent does not end")
+			}
+			if err != nil {
+				t.Errorf("the agent: %v", err)
+			}
+
+			shown := output.String()
+			for _, want := range []string{"RUN_ID=0", "--queue", lookAround[:20]} {
+				if !strings.Contains(shown, want) {
+					t.Errorf("no %q is shown, so this test looks at too little:\n%s", want, shown)
+				}
+			}
+			if _, err := os.Stat("/proc/self/environ"); err == nil && strings.Count(shown, "UPLOAD_AGENT_WORKER_GROUP=of-the-agent") != 1 {
+				t.Errorf("the agent's own environment is to be shown once, in its process:\n%s", shown)
+			}
+			handedOut := regexp.MustCompile(`X-Amz-Signature=([0-9a-f]{16})`).FindAllStringSubmatch(answers.String(), -1)
+			if len(handedOut) < 4 { // two documents, the log and its index
+				t.Errorf("%d signatures were handed out, so this test looks for too little", len(handedOut))
+			}
+			for _, secret := range append(handedOut, []string{"", "Signature="}) {
+				if strings.Contains(shown+kept.String(), secret[1]) {
+					t.Errorf("%s is shown:\n%s\n%s", secret[1], shown, kept.String())
+				}
+			}
+		})
+	}
+}
+
+// recording is the URL of a queue by way of a proxy that writes down its answers.
+func recording(t *testing.T, queueURL string, answers io.Writer) string {
+	t.Helper()
+	to, err := url.Parse(queueURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: to.Scheme, Host: to.Host})
+	transport := &http.Transport{}
+	proxy.Transport = transport
+	proxy.ModifyResponse = func(answer *http.Response) error {
+		body, err := io.ReadAll(answer.Body)
+		answers.Write(body)
+		answer.Body = io.NopCloser(bytes.NewReader(body))
+		return err
+	}
+	front := httptest.NewServer(proxy)
+	t.Cleanup(func() { front.Close(); transport.CloseIdleConnections() })
+	return front.URL + to.Path
 }

@@ -90,7 +90,7 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 		if s := (*statusError)(nil); errors.As(err, &s) {
 			violated = errors.Join(violated, s.err)
 		}
-		return &statusError{statusAgentFailed, violated}
+		return &statusError{status: statusAgentFailed, err: violated}
 	}
 	return err
 }

@@ -23,6 +23,7 @@ const (
 type statusError struct {
 	status int
 	err    error
+	hint   string // what the user can do next; "" for nothing
 }
 
 func (e *statusError) Error() string {
@@ -34,13 +35,13 @@ func (e *statusError) Error() string {
 
 func (e *statusError) Unwrap() error { return e.err }
 
-func usageError(err error) *statusError { return &statusError{statusUsage, err} }
-func failure(err error) *statusError    { return &statusError{statusFailed, err} }
+func usageError(err error) *statusError { return &statusError{status: statusUsage, err: err} }
+func failure(err error) *statusError    { return &statusError{status: statusFailed, err: err} }
 
 // runFailure is what a run that did not get to its end means.
 func runFailure(err error) *statusError {
 	if errors.Is(err, agent.ErrClaimLost) && !errors.Is(err, agent.ErrUnknownOutcome) {
-		return &statusError{statusClaimLost, err}
+		return &statusError{status: statusClaimLost, err: err}
 	}
-	return &statusError{statusAgentFailed, err}
+	return &statusError{status: statusAgentFailed, err: err}
 }

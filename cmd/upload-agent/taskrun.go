@@ -25,7 +25,7 @@ type taskRun struct {
 	queue     *queue.Client
 	storage   *queue.Storage
 	claim     schema.Claim
-	stateDir  string
+	stateDir  string // "": a temporary one, so that there is nothing to resume
 	artifacts []artifactSpec
 	grace     time.Duration
 	// work does what the task is for.
@@ -39,7 +39,6 @@ func runFlags() []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringSliceFlag{Name: "artifact", Usage: "store `NAME=PATH`, or whatever a GLOB matches (** too), when the command has ended; may be repeated (in the environment: one)", Sources: env("artifact")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
-		&cli.StringFlag{Name: "state", Usage: "keep the run's state folder below `DIR` (default: a temporary one)", Sources: env("state")},
 	}, logFlags()...)
 }
 
@@ -51,7 +50,6 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 	if t.grace = cmd.Duration("grace"); t.grace <= 0 {
 		return usageError(fmt.Errorf("--grace %v: want more than nothing, such as 30s", t.grace))
 	}
-	t.stateDir = cmd.String("state")
 	t.logger, err = t.io.logger(cmd)
 	return err
 }
@@ -77,23 +75,30 @@ func (t *taskRun) run(ctx context.Context) error {
 	if err != nil {
 		return runFailure(err)
 	}
-	defer run.Close()
+	err = t.toTheEnd(ctx, signals, run)
+	if closeErr := run.Close(); closeErr != nil {
+		fmt.Fprintf(t.io.err, "upload-agent: %v\n", closeErr)
+	}
+	if s := (*statusError)(nil); errors.As(err, &s) && s.err != nil {
+		s.hint = t.resumeHint()
+	}
+	return err
+}
 
+// toTheEnd works, and completes the run.
+func (t *taskRun) toTheEnd(ctx context.Context, signals <-chan os.Signal, run *agent.Run) error {
 	began := time.Now()
 	ended, err := t.work(run.Context(), signals, run)
 	worked := time.Since(began)
 	if err != nil {
 		// Part of the log is lost: what the run would say of itself would not be true.
-		return runFailure(errors.Join(fmt.Errorf("run not completed: %w", err), run.Abandon(ctx)))
+		return runFailure(errors.Join(fmt.Errorf("run not completed: %w", err), run.Abandon(ctx, abandoned)))
 	}
 	if cause := context.Cause(run.Context()); cause != nil {
 		return runFailure(fmt.Errorf("run not completed: %w", cause))
 	}
-	added := map[string]string{}
-	for _, spec := range t.artifacts {
-		if err := spec.add(run, added); err != nil {
-			fmt.Fprintf(t.io.err, "upload-agent: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nupload-agent: "))
-		}
+	if err := addArtifacts(run, t.artifacts); err != nil {
+		fmt.Fprintf(t.io.err, "upload-agent: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nupload-agent: "))
 	}
 	outcome := agent.Outcome{Success: ended.status == 0, Result: map[string]any{"exitCode": ended.status}}
 	if ended.signal != "" {
@@ -112,6 +117,9 @@ func (t *taskRun) run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// abandoned is what the log of a run says that is given up because not all of its log could be kept.
+const abandoned = "part of this log could not be kept; nothing is reported, and the queue gives the task to another worker"
 
 var (
 	errSecondSignal = errors.New("interrupted a second time")

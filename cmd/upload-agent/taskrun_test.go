@@ -41,7 +41,7 @@ func TestLostLogIsNotReported(t *testing.T) {
 		t.Errorf("run = %v, want status %d", err, statusAgentFailed)
 	}
 	folder := string(run.claim.Task()) + "/runs/0/"
-	if text, err := server.Object(folder + "artifacts/terminal.log"); err != nil || string(text) != "the first line\n" {
+	if text, err := server.Object(folder + "artifacts/terminal.log"); err != nil || string(text) != "the first line\nupload-agent: "+abandoned+"\n" {
 		t.Errorf("the log is %q, %v", text, err)
 	}
 	if _, err := server.Object(folder + "result.json"); !errors.Is(err, fs.ErrNotExist) {

@@ -1,0 +1,205 @@
+package agent_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/taskcluster/upload-agent/agent"
+	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/agent/internal/disk/disktest"
+	"github.com/taskcluster/upload-agent/schema"
+	"github.com/taskcluster/upload-agent/upload"
+)
+
+// crashing is a run whose process dies, and is resumed by another.
+type crashing struct {
+	*rig
+	disk      *disktest.Disk
+	log       strings.Builder   // what the worker wrote
+	artifacts map[string]string // that the worker added
+	careless  bool              // the worker does not look whether its log can be written
+}
+
+func newCrashing(t *testing.T, seed uint64) *crashing {
+	c := &crashing{rig: newRig(t, agenttest.Options{}), artifacts: map[string]string{}}
+	c.disk = disktest.New(rand.New(rand.NewPCG(seed, 0)))
+	c.options.StateDir = "/state"
+	c.options.SetDisk(c.disk)
+	return c
+}
+
+// work is the worker's side, up to the report. An error is the crash.
+func (c *crashing) work() error {
+	run, err := agent.Start(c.t.Context(), c.queue, c.claim, c.options)
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	files := c.t.TempDir()
+	for i := range 30 {
+		line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 1000))
+		c.log.WriteString(line) // a part of it may be kept even if the write fails
+		if _, err := io.WriteString(run.Log("terminal.log"), line); err != nil && !c.careless {
+			return err
+		}
+	}
+	for _, name := range []string{"public/a.txt", "public/b.txt"} {
+		path := filepath.Join(files, filepath.Base(name))
+		if err := os.WriteFile(path, []byte("the bytes of "+name), 0o600); err != nil {
+			c.t.Fatal(err)
+		}
+		if err := run.AddArtifact(name, upload.File(path), agent.ArtifactOptions{ContentType: "text/plain"}); err != nil {
+			return err
+		}
+		c.artifacts[name] = "the bytes of " + name
+	}
+	_, err = run.Complete(c.ctx(), agent.Outcome{Success: true, Result: map[string]any{"exitCode": 7}})
+	return err
+}
+
+// resume is what the next process does.
+func (c *crashing) resume(power bool) error {
+	c.disk = c.disk.Restart(power)
+	c.options.SetDisk(c.disk)
+	run, err := agent.Resume(c.t.Context(), c.queue, filepath.Join(c.options.StateDir, fmt.Sprintf("%s-%d", c.claim.Task(), c.claim.RunID)), c.options)
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	_, err = run.Conclude(c.ctx())
+	return err
+}
+
+// check holds what is stored against what the worker did.
+func (c *crashing) check(died, resumed error) {
+	c.t.Helper()
+	c.checkHistory()
+	stored := string(c.stored("artifacts/terminal.log"))
+	switch completed := c.state() == schema.Completed; {
+	case completed:
+		if died != nil && resumed != nil && !errors.Is(resumed, agent.ErrCompleted) && !errors.Is(resumed, agent.ErrNotBegun) && !contains(resumed.Error(), "file does not exist") {
+			c.t.Errorf("completed, and yet: %v", resumed)
+		}
+		result := c.result()
+		if !result.Metadata.Success || fmt.Sprint(result.Result["exitCode"]) != "7" {
+			c.t.Errorf("result.json is not what the worker said: %+v", result)
+		}
+		for name, want := range c.artifacts {
+			if got := c.stored("artifacts/" + name); string(got) != want || result.Artifacts[name] == "" {
+				c.t.Errorf("artifact %s: %q is stored, and result.json says %q", name, got, result.Artifacts[name])
+			}
+		}
+		if stored != c.log.String() {
+			c.t.Errorf("the log is not what the worker wrote: %d bytes of %d", len(stored), c.log.Len())
+		}
+	case errors.Is(resumed, agent.ErrNoOutcome) && c.stored("artifacts/live/terminal.log/index.json") == nil:
+		// Nobody has seen anything of the log.
+	case errors.Is(resumed, agent.ErrNoOutcome):
+		text, marker, found := strings.Cut(stored, "upload-agent: the agent ended unexpectedly here")
+		if !found || !strings.HasSuffix(marker, "is lost\n") || !strings.HasPrefix(c.log.String(), strings.TrimSuffix(text, "\n")) {
+			c.t.Errorf("the log of a run whose worker died has %d bytes and ends with %q", len(stored), stored[max(0, len(stored)-200):])
+		}
+	case errors.Is(resumed, agent.ErrNotBegun):
+	case errors.As(resumed, new(*agent.StateError)) && contains(resumed.Error(), "file does not exist"):
+		// A power cut before there was anything.
+	default:
+		c.t.Errorf("not completed: died of %v; resumed: %v", died, resumed)
+	}
+	for path, body := range c.disk.Files() {
+		if contains(path, string(c.claim.Task())) {
+			c.t.Errorf("left behind: %s", path)
+		}
+		if bytes.Contains(body, []byte("X-Amz-Signature")) {
+			c.t.Errorf("a signed URL is in %s", path)
+		}
+	}
+}
+
+// The process dies at each operation on its disk, or the machine does, and the next process goes on.
+func TestKilledAtAnyMoment(t *testing.T) {
+	whole := newCrashing(t, 1)
+	if err := whole.work(); err != nil {
+		t.Fatal(err)
+	}
+	whole.check(nil, nil)
+	for number := 1; number <= whole.disk.Ops(); number++ {
+		for _, power := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d/power=%v", number, power), func(t *testing.T) {
+				t.Parallel()
+				c := newCrashing(t, uint64(number))
+				c.disk.CrashAt(number)
+				died := c.work()
+				c.disk.Crash()
+				resumed := c.resume(power)
+				c.check(died, resumed)
+			})
+		}
+	}
+}
+
+// The disk fails at each operation, once or from then on: the run is completed truthfully, or there is an error
+// that says what the disk did, and the next process ends the run when the disk works again.
+func TestDiskFailsAtAnyMoment(t *testing.T) {
+	whole := newCrashing(t, 1)
+	if err := whole.work(); err != nil {
+		t.Fatal(err)
+	}
+	for number := 1; number <= whole.disk.Ops(); number++ {
+		for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
+			for _, forever := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d/%v/forever=%v", number, errno, forever), func(t *testing.T) {
+					t.Parallel()
+					c := newCrashing(t, uint64(number))
+					c.careless = number%2 == 0
+					c.disk.SetFaults(func(op disktest.Op) error {
+						if op.Number == number || forever && op.Number > number {
+							return &fs.PathError{Op: op.Name, Path: op.Path, Err: errno}
+						}
+						return nil
+					})
+					c.checkFault(c.work(), errno)
+				})
+			}
+		}
+	}
+}
+
+func (c *crashing) checkFault(failed error, errno syscall.Errno) {
+	c.t.Helper()
+	if failed != nil && c.state() != schema.Completed {
+		if !errors.Is(failed, errno) {
+			c.t.Errorf("the error does not say what the disk did: %v", failed)
+		}
+		c.disk.SetFaults(nil)
+		resumed := c.resume(false)
+		ended := resumed == nil || errors.Is(resumed, agent.ErrNoOutcome) || errors.Is(resumed, agent.ErrNotBegun) || contains(resumed.Error(), "file does not exist")
+		if !ended && !contains(resumed.Error(), "the disk has failed under it") { // an fsync of the journal has failed
+			c.t.Errorf("resumed: %v", resumed)
+		}
+	}
+	c.checkHistory()
+	if c.state() != schema.Completed {
+		return
+	}
+	result := c.result()
+	for name, want := range c.artifacts {
+		if got := c.stored("artifacts/" + name); string(got) != want || result.Artifacts[name] == "" {
+			c.t.Errorf("artifact %s: %q is stored, and result.json says %q", name, got, result.Artifacts[name])
+		}
+	}
+	stored := string(c.stored("artifacts/terminal.log"))
+	_, whole := result.Artifacts["terminal.log"]
+	reason, missing := c.missing()["terminal.log"]
+	if whole == missing || whole && stored != c.log.String() || missing && !contains(fmt.Sprint(reason), "incomplete: ") {
+		c.t.Errorf("the log has %d bytes of %d; named: %v; missing: %v", len(stored), c.log.Len(), whole, reason)
+	}
+}

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"time"
+	"unicode/utf8"
+
+	"github.com/taskcluster/upload-agent/agent/internal/journal"
+	"github.com/taskcluster/upload-agent/schema"
+	"github.com/taskcluster/upload-agent/upload"
+)
+
+// What the run writes into its journal besides the steps of its end (run.go, report.go).
+
+// watchJournal ends the run when its journal cannot be kept any more: what it would do from there
+// on, nobody could resume.
+func (r *Run) watchJournal() {
+	select {
+	case <-r.folder.journal.Failed():
+		r.end(&StateError{Dir: r.folder.path, Err: r.folder.journal.Err()})
+	case <-r.ctx.Done():
+	}
+}
+
+func (r *Run) note(record journal.Record) error { return r.folder.journal.Note(record) }
+
+// claimRenewed is called with the new end of the claim. Where it cannot be noted, the run ends anyway.
+func (r *Run) claimRenewed(until time.Time) {
+	_ = r.note(journal.Record{Step: journal.Renewed, Until: &until})
+}
+
+// artifactAdded notes an artifact, and the file from which a resumed run can upload it.
+func (r *Run) artifactAdded(it artifact) error {
+	added := journal.Artifact{Name: it.name, ContentType: it.contentType}
+	if file := it.source.Path(); file != "" {
+		path, err := filepath.Abs(file)
+		if err != nil {
+			return fmt.Errorf("note artifact %q: %w", it.name, err)
+		}
+		if utf8.ValidString(path) { // else the journal cannot hold it
+			added.Path = path
+		}
+	}
+	return r.note(journal.Record{Step: journal.ArtifactAdded, Artifact: &added})
+}
+
+func (r *Run) artifactStored(receipt upload.Receipt) error {
+	return r.note(journal.Record{Step: journal.ArtifactStored, Receipt: journalled(receipt)})
+}
+
+func (r *Run) artifactMissing(name, reason string) error {
+	return r.note(journal.Record{Step: journal.ArtifactMissing, Missing: &journal.Missing{Name: name, Reason: reason}})
+}
+
+// noteChunk notes a chunk, so that it is not stored again. One that only a signed URL leads to is not noted.
+func (r *Run) noteChunk(log string, c schema.Chunk) {
+	if !journal.MayHold(c.URL) {
+		return
+	}
+	// Where it cannot be noted, the run ends anyway.
+	_ = r.note(journal.Record{Step: journal.ChunkStored, Log: log, Chunk: &c})
+}
+
+// journalled is a receipt as the journal keeps it.
+func journalled(r upload.Receipt) *journal.Receipt {
+	kept := &journal.Receipt{Name: r.Name, URL: r.URL, Size: r.Size, Digest: r.Digest, ETag: r.ETag, Attempts: r.Attempts}
+	if !journal.MayHold(r.URL) {
+		kept.URL = "" // a resumed run stores it again
+	}
+	return kept
+}
+
+// receiptOf is the receipt that the journal has kept.
+func receiptOf(r journal.Receipt) upload.Receipt {
+	return upload.Receipt{Name: r.Name, URL: r.URL, Size: r.Size, Digest: r.Digest, ETag: r.ETag, Attempts: r.Attempts}
+}
+
+// journalled is the claim as the journal keeps it.
+func (l *lease) journalled(queueURL string) journal.Claim {
+	return journal.Claim{TaskID: l.taskID, RunID: l.runID, Worker: l.worker, Queue: queueURL, Until: l.current().until}
+}
+
+// sameOutcome says whether the worker says the same of the run.
+func sameOutcome(a, b journal.Outcome) bool {
+	return a.Success == b.Success && bytes.Equal(a.Result, b.Result)
+}
