@@ -1,9 +1,12 @@
 package agent_test
 
 import (
+	"context"
 	"os"
 
+	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/agent/queue"
 	"github.com/taskcluster/upload-agent/schema"
 )
 
@@ -27,6 +30,27 @@ func newTask() (queueURL string, id schema.TaskID, folder string) {
 		panic(err)
 	}
 	return server.QueueURL(), status.TaskID, folder
+}
+
+// crashedWorker is a worker whose process has ended amid a run.
+func crashedWorker() (q *queue.Client, stateDir string) {
+	queueURL, id, stateDir := newTask()
+	q, err := queue.New(queueURL, queue.Options{})
+	if err != nil {
+		panic(err)
+	}
+	claim, err := q.Claim(context.Background(), id, schema.Worker{WorkerGroup: "my-group", WorkerID: "my-worker"})
+	if err != nil {
+		panic(err)
+	}
+	run, err := agent.Start(context.Background(), q, claim, agent.Options{StateDir: stateDir})
+	if err != nil {
+		panic(err)
+	}
+	if err := run.Close(); err != nil { // leaves on the disk what a crash leaves
+		panic(err)
+	}
+	return q, stateDir
 }
 
 var (

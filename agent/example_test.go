@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os/exec"
@@ -40,4 +41,32 @@ func Example() {
 	}
 	fmt.Println(summary.Success, summary.Artifacts["public/built.txt"].Size)
 	// Output: true 5
+}
+
+// A worker that starts again after a crash ends the runs that it finds.
+func ExampleResume() {
+	ctx := context.Background()
+	q, stateDir := crashedWorker()
+	left, err := agent.Unfinished(stateDir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, dir := range left {
+		run, err := agent.Resume(ctx, q, dir, agent.Options{})
+		if err != nil {
+			fmt.Println(err) // the claim is lost, for one
+			continue
+		}
+		summary, err := run.Conclude(ctx)
+		switch {
+		case errors.Is(err, agent.ErrNoOutcome):
+			fmt.Println("its task died as well")
+		case err != nil:
+			fmt.Println(err) // it is kept, for another try
+		default:
+			fmt.Println("completed:", summary.Success)
+		}
+		run.Close()
+	}
+	// Output: its task died as well
 }
