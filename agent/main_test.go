@@ -13,6 +13,10 @@ func TestMain(m *testing.M) {
 		worker(queueURL)
 		return
 	}
+	if role := os.Getenv(manyVariable); role != "" {
+		runChild(role)
+		return
+	}
 	os.Exit(runTests(m))
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/taskcluster/upload-agent/schema"
@@ -22,6 +23,9 @@ const maxTail = 16 << 10
 
 // maxIndex is the largest index that is read, compressed or not.
 const maxIndex = schema.MaxBytes
+
+// compressors are used again and again: a new one takes 800 KB, far more than it compresses.
+var compressors = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}
 
 // newIndex describes the log up to the end of its tail.
 func newIndex(chunks []schema.Chunk, tailSpan span, tail []byte, complete bool, poll time.Duration) schema.LogIndex {
@@ -60,7 +64,9 @@ func encodeIndex(x schema.LogIndex) (data []byte, encoding string, err error) {
 		return nil, "", fmt.Errorf("encode index: %w", err)
 	}
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(z)
+	z.Reset(&b)
 	if _, err := z.Write(data); err != nil {
 		return nil, "", fmt.Errorf("compress index: %w", err)
 	}
