@@ -2,16 +2,19 @@ package agent_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/agenttest"
@@ -33,8 +36,18 @@ func newCrashing(t *testing.T, seed uint64) *crashing {
 	c := &crashing{rig: newRig(t, agenttest.Options{}), artifacts: map[string]string{}}
 	c.disk = disktest.New(rand.New(rand.NewPCG(seed, 0)))
 	c.options.StateDir = "/state"
+	c.options.Uploader = upload.New(upload.Options{Transport: landing{upload.NewTransport()}, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond})
+	t.Cleanup(c.options.Uploader.CloseIdleConnections)
 	c.options.SetDisk(c.disk)
 	return c
+}
+
+// landing lets no request outlive its sender: what a dead process had sent could else arrive
+// at the storage when the next one has completed the run, which nothing can prevent.
+type landing struct{ next http.RoundTripper }
+
+func (l landing) RoundTrip(r *http.Request) (*http.Response, error) {
+	return l.next.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
 }
 
 // work is the worker's side, up to the report. An error is the crash.
