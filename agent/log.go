@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"sync"
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/internal/journal"
@@ -22,8 +21,6 @@ type runLog struct {
 	spool  *livelog.Spool
 	chunks []schema.Chunk // stored before the run was resumed
 	lost   string         // why the spool is not whole, if that was known before; "" else
-
-	lossNoted sync.Once // in the journal
 
 	ctx     context.Context // of its publishing
 	giveUp  context.CancelCauseFunc
@@ -48,26 +45,10 @@ func (r *Run) Log(name string) io.Writer {
 	if err != nil {
 		return brokenLog{err}
 	}
-	return logWriter{r, log}
-}
-
-// logWriter writes to the spool, and notes when that fails: whoever resumes the run has to know.
-type logWriter struct {
-	run *Run
-	log *runLog
-}
-
-func (w logWriter) Write(p []byte) (int, error) {
-	n, err := w.log.spool.Write(p)
-	if onDisk := (*livelog.SpoolError)(nil); errors.As(err, &onDisk) {
-		w.run.noteLoss(w.log)
+	if log.lost != "" {
+		return brokenLog{fmt.Errorf("write to log %q: it is not whole since before the run was resumed: %w", name, livelog.ErrSealed)}
 	}
-	return n, err
-}
-
-// noteLoss notes, once, that a log is not whole.
-func (r *Run) noteLoss(log *runLog) {
-	log.lossNoted.Do(func() { _ = r.artifactMissing(log.name, log.whatIsLost()) })
+	return log.spool
 }
 
 // brokenLog stands for a log that could not be made.
@@ -100,7 +81,7 @@ func (r *Run) log(name string) (*runLog, error) {
 		return nil, errors.Join(err, r.artifacts.record(name, upload.Receipt{}, fmt.Errorf("it could not be kept: %w", withoutPath(err)))) // missing, whether or not the writer looks
 	}
 	log := r.newLog(name)
-	log.spool = livelog.NewSpool(file, 0)
+	r.giveSpool(log, livelog.NewSpool(file, 0))
 	r.logs[name] = log
 	r.follow(log)
 	return log, nil
@@ -111,6 +92,12 @@ func (r *Run) newLog(name string) *runLog {
 	log := &runLog{name: name, done: make(chan struct{})}
 	log.ctx, log.giveUp = context.WithCancelCause(r.ctx)
 	return log
+}
+
+// giveSpool sees to it that a loss is noted: whoever resumes the run has to know.
+func (r *Run) giveSpool(log *runLog, spool *livelog.Spool) {
+	log.spool = spool
+	spool.OnLoss(func() error { return r.artifactMissing(log.name, log.whatIsLost()) })
 }
 
 // follow publishes a log in the background, and declares it.
@@ -137,8 +124,11 @@ func (r *Run) publish(log *runLog) {
 	_, log.err = livelog.Publish(log.ctx, log.name, log.spool, store, o)
 }
 
-// outcome is nil if the whole log is stored, all that was written to it. To be read after done.
+// outcome is nil if the whole log is stored, all that was written to it. To be read when the log and logs.json are done.
 func (l *runLog) outcome() error {
+	if l.refused != nil {
+		return l.refused // logs.json does not name it, whatever is stored
+	}
 	if l.err != nil {
 		return l.err
 	}
@@ -198,7 +188,6 @@ func (r *Run) sealLogs() {
 		_ = log.spool.Close() // never fails
 		if _, err := log.spool.Sync(); err != nil && !errors.Is(err, fs.ErrClosed) {
 			r.o.Logger.Error("log is not whole", "log", log.name, "error", err)
-			r.noteLoss(log)
 		}
 	}
 }
@@ -255,7 +244,7 @@ func (r *Run) waitLogs(ctx context.Context) error {
 	return context.Cause(r.ctx) // a log that was given up because the run has ended is not published
 }
 
-// recordLogs notes what became of the logs. To be called after waitLogs.
+// recordLogs notes what became of the logs. To be called when they and logs.json have come to their end.
 func (r *Run) recordLogs() error {
 	for _, log := range r.allLogs() {
 		if log.settled {

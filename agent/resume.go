@@ -156,7 +156,7 @@ func (r *Run) restoreLog(number int, known journal.Log, state journal.State) (*r
 	if state.Outcome != nil {
 		size = want
 	}
-	log.spool = livelog.NewSpool(file, size)
+	r.giveSpool(log, livelog.NewSpool(file, size))
 	r.continued[known.Name] = covered
 	if receipt, stored := state.Stored[known.Name]; stored {
 		log.settled, log.receipt = true, receiptOf(receipt)

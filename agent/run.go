@@ -220,14 +220,14 @@ func (r *Run) gather(ctx context.Context, outcome Outcome) error {
 	if err := r.waitLogs(ctx); err != nil {
 		return err
 	}
-	if err := r.recordLogs(); err != nil {
-		return err
-	}
 	if err := r.artifacts.wait(ctx); err != nil {
 		return err
 	}
 	logs, first, err := r.logsDocument.wait(ctx)
 	if err != nil {
+		return err
+	}
+	if err := r.recordLogs(); err != nil {
 		return err
 	}
 	stored, missing, skipped := r.artifacts.outcome()

@@ -426,3 +426,40 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Who opens the file of a log again after a kill finds either a shorter log that is known to be cut, or all of it.
+func TestLossIsAnnouncedBeforeTheFileIsCut(t *testing.T) {
+	forgotten := errors.New("nobody can remember it")
+	for _, remembered := range []error{nil, forgotten} {
+		disk := &memoryFile{room: 1 << 20}
+		s := livelog.NewSpool(disk, 0)
+		io.WriteString(s, "durable|")
+		if _, err := s.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(s, "in the cache")
+		disk.onSync = disk.failSyncs
+		calls := 0
+		s.OnLoss(func() error {
+			calls++
+			if lost, err := s.Lost(); lost != 12 || err == nil || s.Size() != 8 {
+				t.Errorf("told of %d bytes, %v, of a log of %d", lost, err, s.Size())
+			}
+			if got := string(disk.data); got != "durable|in the cache" {
+				t.Errorf("the file is %q before the loss is remembered", got)
+			}
+			return remembered
+		})
+		if _, err := s.Sync(); err == nil {
+			t.Fatal("the disk works")
+		}
+		if _, err := io.WriteString(s, "more"); err == nil {
+			t.Error("a log that was cut goes on")
+		}
+		want := map[error]string{nil: "durable|", forgotten: "durable|in the cache"}[remembered]
+		if got := string(disk.data); got != want || calls != 1 || s.Size() != 8 {
+			t.Errorf("%v: the file is %q, want %q; announced %d times; size %d", remembered, got, want, calls, s.Size())
+		}
+		s.Release()
+	}
+}

@@ -49,8 +49,9 @@ type Spool struct {
 	file  File
 	found int64 // bytes of the log that an earlier process left
 
-	writing sync.Mutex // held for a whole Write: one Write is contiguous
-	syncing sync.Mutex // held for a whole Sync; locked before the other two, and never by Write
+	writing sync.Mutex   // held for a whole Write: one Write is contiguous
+	syncing sync.Mutex   // held for a whole Sync; locked before the other two, and never by Write
+	onLoss  func() error // guarded by writing; nil once it was called
 
 	mu     sync.Mutex    // guards what follows; never held during I/O
 	size   int64         // bytes that are in the file; only a holder of writing changes it
@@ -136,15 +137,35 @@ func (s *Spool) Write(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	_ = s.file.Truncate(s.size) // what may be there is not in the log: who resumes it must not find it
 	err = &SpoolError{Op: "write", Path: s.file.Name(), Size: s.size, Err: err}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.lost += int64(len(p) - n)
 	if s.lostBy == nil {
 		s.lostBy = err
 	}
+	s.mu.Unlock()
+	_ = s.announceLoss()        // the writer knows of it in any case
+	_ = s.file.Truncate(s.size) // what may be there is not in the log: who resumes it must not find it
 	return n, err
+}
+
+// OnLoss has f called at the first loss, see [Spool.Lost], before the file is cut back to what is left of the log. Where f
+// cannot make sure that the loss is remembered it returns an error; then what a Sync has given up is not cut off, so that
+// whoever opens the file again finds it rather than a shorter log that seems whole. f must not use the spool but for Lost and Size.
+func (s *Spool) OnLoss(f func() error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.onLoss = f
+}
+
+// announceLoss calls what OnLoss has set, once. The caller holds writing.
+func (s *Spool) announceLoss() error {
+	f := s.onLoss
+	s.onLoss = nil
+	if f == nil {
+		return nil
+	}
+	return f()
 }
 
 // Lost says how many bytes could not be written or, once written, not be synced, and the first error that they met,
@@ -189,15 +210,17 @@ func (s *Spool) die(err error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.dead = &SpoolError{Op: "sync", Path: s.file.Name(), Size: s.synced, Err: err}
 	s.lost += s.size - s.synced
 	if s.lostBy == nil {
 		s.lostBy = s.dead
 	}
 	s.size = s.synced
-	_ = s.file.Truncate(max(s.size, s.found)) // as after a failed write; what an earlier process left is not ours to judge
 	s.seal()
+	s.mu.Unlock()
+	if s.announceLoss() == nil {
+		_ = s.file.Truncate(max(s.dead.Size, s.found)) // what an earlier process left is not ours to judge
+	}
 	return s.dead
 }
 
