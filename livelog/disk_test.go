@@ -463,3 +463,18 @@ func TestLossIsAnnouncedBeforeTheFileIsCut(t *testing.T) {
 		s.Release()
 	}
 }
+
+// What a failed write has left behind the log is cut off at once, so that a power cut does not bring it back.
+func TestWhatWasCutOffStaysAway(t *testing.T) {
+	disk := &memoryFile{room: 8}
+	s := livelog.NewSpool(disk, 0)
+	defer s.Release()
+	for range 2 { // the second one cuts without a byte of its own
+		if _, err := io.WriteString(s, "does not fit"); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("write: %v", err)
+		}
+	}
+	if disk.syncs != 2 || disk.survives() != 8 || string(disk.data) != "does not" {
+		t.Errorf("%d fsyncs, %d bytes survive a power cut, the file is %q", disk.syncs, disk.survives(), disk.data)
+	}
+}

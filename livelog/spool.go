@@ -58,6 +58,7 @@ type Spool struct {
 	sealed bool          // the same
 	dead   *SpoolError   // the same: why Sync failed
 	synced int64         // bytes that survive a power cut; never more than size
+	cut    bool          // the file was cut back, and that may not survive one
 	grown  chan struct{} // closed at the next change; nil while nobody waits
 	lost   int64         // bytes that are not in the log although a writer wrote them
 	lostBy error         // the first failure
@@ -115,19 +116,28 @@ func NewSpool(f File, size int64) *Spool {
 // *[SpoolError]. Later writes may succeed again, right after those n bytes.
 // After a failed Sync it is that one's error, after Close [ErrSealed].
 func (s *Spool) Write(p []byte) (int, error) {
+	n, cut, err := s.write(p)
+	if cut {
+		_, _ = s.Sync() // or a power cut would bring back what was cut off; an error is noted
+	}
+	return n, err
+}
+
+// write is Write, but for the Sync of a file that had to be cut.
+func (s *Spool) write(p []byte) (n int, cut bool, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.dead != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.lost += int64(len(p))
-		return 0, s.dead
+		return 0, false, s.dead
 	}
 	if s.sealed {
-		return 0, ErrSealed
+		return 0, false, ErrSealed
 	}
 	// At an explicit offset: whatever a failed write left beyond size is overwritten.
-	n, err := s.file.WriteAt(p, s.size)
+	n, err = s.file.WriteAt(p, s.size)
 	if n > 0 {
 		s.mu.Lock()
 		s.size += int64(n)
@@ -135,7 +145,7 @@ func (s *Spool) Write(p []byte) (int, error) {
 		s.mu.Unlock()
 	}
 	if err == nil {
-		return n, nil
+		return n, false, nil
 	}
 	err = &SpoolError{Op: "write", Path: s.file.Name(), Size: s.size, Err: err}
 	s.mu.Lock()
@@ -146,7 +156,10 @@ func (s *Spool) Write(p []byte) (int, error) {
 	s.mu.Unlock()
 	_ = s.announceLoss()        // the writer knows of it in any case
 	_ = s.file.Truncate(s.size) // what may be there is not in the log: who resumes it must not find it
-	return n, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut = true
+	return n, true, err
 }
 
 // OnLoss has f called at the first loss, see [Spool.Lost], before the file is cut back to what is left of the log. Where f
@@ -186,14 +199,15 @@ func (s *Spool) Sync() (int64, error) {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
 	s.mu.Lock()
-	size, synced, dead := s.size, s.synced, s.dead
+	size, synced, dead, cut := s.size, s.synced, s.dead, s.cut
+	s.cut = false
 	s.mu.Unlock()
 	switch {
 	case dead != nil:
 		return synced, dead
 	case s.closed:
 		return synced, &SpoolError{Op: "sync", Path: s.file.Name(), Size: synced, Err: fs.ErrClosed}
-	case size == synced:
+	case size == synced && !cut:
 		return synced, nil
 	}
 	if err := s.file.Sync(); err != nil {
