@@ -27,6 +27,7 @@ type simLog struct {
 type written struct {
 	text       []byte
 	sure, most int
+	junk       bool // what comes after those that are sure may be anything
 }
 
 // checkLogs: a reader sees what was written, and in the end all of it, or is told why not.
@@ -130,7 +131,7 @@ func match(pieces []written, text []byte, beginning bool) int {
 		if !bytes.Equal(p.text[:n], text[:n]) || n < p.sure && !beginning {
 			return at
 		}
-		if n < p.sure {
+		if n < p.sure || p.junk && i == len(pieces)-1 && len(text) <= p.most {
 			return -1
 		}
 		if p.most > p.sure {
@@ -150,9 +151,9 @@ func match(pieces []written, text []byte, beginning bool) int {
 }
 
 func TestMatch(t *testing.T) {
-	sure := func(text string) written { return written{[]byte(text), len(text), len(text)} }
-	torn := func(text string) written { return written{[]byte(text), 0, len(text)} }
-	part := written{[]byte("abc"), 1, 1}
+	sure := func(text string) written { return written{[]byte(text), len(text), len(text), false} }
+	torn := func(text string) written { return written{[]byte(text), 0, len(text), false} }
+	part, junk := written{[]byte("abc"), 1, 1, false}, written{[]byte("abc"), 1, 3, true}
 	for _, c := range []struct {
 		pieces           []written
 		text             string
@@ -168,6 +169,9 @@ func TestMatch(t *testing.T) {
 		{[]written{sure("abc"), sure("def")}, "def", 0, 0},
 		{[]written{part, sure("def")}, "adef", -1, -1},
 		{[]written{part, sure("def")}, "abcdef", 1, 1},
+		{[]written{junk}, "axx", -1, -1},
+		{[]written{junk}, "axxx", 1, 1},
+		{[]written{junk}, "xxx", 0, 0},
 		{[]written{torn("abc"), sure("def")}, "def", -1, -1},
 		{[]written{torn("abc"), sure("def")}, "abdef", -1, -1},
 		{[]written{torn("abc"), sure("def")}, "abcdef", -1, -1},

@@ -70,6 +70,7 @@ func (m *simulation) do(l *life, run *agent.Run, step simStep) {
 	p := written{text: step.text, sure: n, most: n}
 	if err != nil && l.crashed() {
 		p.most = len(step.text) // as much as the disk took
+		p.junk = true           // and nobody was left to cut off what else it did
 	}
 	log.mu.Lock()
 	log.pieces = append(log.pieces, p)
