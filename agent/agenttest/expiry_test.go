@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -245,8 +246,8 @@ func TestFaultsInFakeTime(t *testing.T) {
 // A server may live by another clock than its clients: claims, URLs and the Date of its answers are by that one.
 func TestClock(t *testing.T) {
 	const ahead = 90 * time.Minute
-	jumped := time.Duration(0)
-	o := agenttest.Options{ClaimLength: time.Minute, Clock: func() time.Time { return time.Now().Add(ahead + jumped) }}
+	var jumped atomic.Int64 // a Duration
+	o := agenttest.Options{ClaimLength: time.Minute, Clock: func() time.Time { return time.Now().Add(ahead + time.Duration(jumped.Load())) }}
 	inFakeTime(t, o, func(t *testing.T, g *rig) {
 		theirs := time.Now().Add(ahead)
 		claim := g.claim()
@@ -263,7 +264,7 @@ func TestClock(t *testing.T) {
 		if at := g.last().At; !at.Equal(theirs) {
 			t.Errorf("the history says %v, want %v", at, theirs)
 		}
-		jumped = 2 * time.Minute
+		jumped.Store(int64(2 * time.Minute))
 		g.wantCode(g.put(claim.LogsPutURL, "{}"), 403, "AccessDenied")
 		g.want(g.post("/task/"+string(claim.TaskID)+"/completed", completedBody), 404)
 		if s := g.status(claim.TaskID); s.State != schema.Pending {
