@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 
@@ -78,7 +79,11 @@ func (h *history) checkLogs() (problems []string) {
 
 // marked says that a text is what was written, as far as it can be kept, and one line of the agent.
 func (h *history) marked(log *simLog, text []byte) bool {
-	at := bytes.LastIndex(text, []byte("upload-agent: "))
+	const mark = "upload-agent: "
+	at := bytes.LastIndex(text, []byte(mark))
+	if last := bytes.LastIndexByte(text, '\n') + 1; at < 0 && len(h.scenario.diskFaults) > 0 && strings.HasPrefix(mark, string(text[last:])) {
+		at = last // a full disk has cut the line
+	}
 	if at < 0 {
 		return false
 	}
@@ -86,22 +91,22 @@ func (h *history) marked(log *simLog, text []byte) bool {
 	if bytes.HasSuffix(text, []byte("\n")) != (lines == 1) || lines != 1 && len(h.scenario.diskFaults) == 0 { // a disk may have taken a part of it
 		return false
 	}
-	mark, before := text[at:], text[:at]
+	line, before := text[at:], text[:at]
 	shorter := h.powerCut || len(h.scenario.diskFaults) > 0 // a failed fsync takes what a power cut would
 	for {
 		if log.equal(before) || shorter && log.beginning(before) < 0 {
 			return true
 		}
-		line, cut := bytes.CutSuffix(before, []byte("\n")) // the line is one of its own
-		if cut && (log.equal(line) || shorter && log.beginning(line) < 0) {
+		text, cut := bytes.CutSuffix(before, []byte("\n")) // the line is one of its own
+		if cut && (log.equal(text) || shorter && log.beginning(text) < 0) {
 			return true
 		}
 		// An earlier process may have died while it wrote the same line.
-		torn := bytes.LastIndexByte(line, '\n') + 1
-		if !cut || torn == 0 && len(line) == 0 || !bytes.HasPrefix(mark, line[torn:]) || len(h.scenario.crashes) < 2 {
+		torn := bytes.LastIndexByte(text, '\n') + 1
+		if !cut || torn == 0 && len(text) == 0 || !bytes.HasPrefix(line, text[torn:]) || len(h.scenario.crashes) < 2 {
 			return false
 		}
-		before = line[:torn]
+		before = text[:torn]
 	}
 }
 
