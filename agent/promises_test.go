@@ -192,6 +192,7 @@ func TestResumeKnowsThatALogIsNotWhole(t *testing.T) {
 
 // Once the outcome is known, a power cut takes nothing of a log, even if its publisher has not come to it.
 func TestResumeHasTheWholeLogAfterAPowerCut(t *testing.T) {
+	known := 0
 	for seed := range uint64(10) {
 		m := newMortal(t, seed)
 		working, network := m.options.Uploader, upload.NewTransport()
@@ -224,10 +225,17 @@ func TestResumeHasTheWholeLogAfterAPowerCut(t *testing.T) {
 		if err == nil {
 			_, err = run.Conclude(m.ctx())
 		}
+		m.checkHistory()
+		if errors.Is(err, agent.ErrNoOutcome) {
+			continue // the power went between the record's write and its fsync
+		}
+		known++
 		if got := string(m.stored("artifacts/terminal.log")); err != nil || got != "the first words\nthe last words\n" {
 			t.Errorf("seed %d: the log is %q, %v", seed, got, err)
 		}
-		m.checkHistory()
+	}
+	if known == 0 {
+		t.Error("the outcome was never known: the test looks at nothing")
 	}
 }
 
