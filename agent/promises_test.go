@@ -150,6 +150,61 @@ func TestResumeStoresNoChunkAgain(t *testing.T) {
 	m.checkHistory()
 }
 
+// A chunk that has replaced others before the process died is the one that the next process knows.
+func TestResumeGoesOnWithMergedChunks(t *testing.T) {
+	m := newMortal(t, 1)
+	m.options.Publish = livelog.PublishOptions{TailSize: 100, Interval: time.Millisecond}
+	run := m.start(t.Context())
+	log := run.Log("terminal.log")
+	line := strings.Repeat("before", 40) + "\n"
+	wrote := 0
+	for !m.merged() {
+		if wrote > 50 {
+			t.Fatal("no chunk has replaced others")
+		}
+		fmt.Fprint(log, line)
+		wrote++
+		at := wrote * len(line)
+		m.noted("what was written", func(s journal.State) bool {
+			chunks := s.Logs[0].Chunks
+			return len(chunks) > 0 && chunks[len(chunks)-1].Offset+chunks[len(chunks)-1].Size == int64(at)
+		})
+	}
+	known, err := journal.Read(m.disk, m.folder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.kill(run)
+
+	run, err = m.resume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(run.Log("terminal.log"), "after\n")
+	if _, err := run.Complete(m.ctx(), agent.Outcome{Success: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, chunk := range known.Logs[0].Chunks {
+		if n := m.count("put", strings.TrimPrefix(chunk.URL, m.server.StorageURL())); n != 1 {
+			t.Errorf("%s was stored %d times", chunk.URL, n)
+		}
+	}
+	reader := livelog.NewReader(m.ctx(), m.server.StorageURL()+"/"+m.path("artifacts/"+livelog.IndexName("terminal.log")), livelog.ReaderOptions{})
+	defer reader.Close()
+	got, err := io.ReadAll(reader)
+	if want := strings.Repeat(line, wrote) + "after\n"; string(got) != want || err != nil {
+		t.Errorf("a reader got %d bytes, %v; want %d", len(got), err, len(want))
+	}
+	m.checkHistory()
+}
+
+// merged says whether the journal has fewer chunks than were stored.
+func (m *mortal) merged() bool {
+	state, err := journal.Read(m.disk, m.folder())
+	stored := m.count("put", "live/terminal.log/") - m.count("put", "live/terminal.log/index.json")
+	return err == nil && len(state.Logs) > 0 && len(state.Logs[0].Chunks) > 0 && len(state.Logs[0].Chunks) < stored
+}
+
 // That the disk has cut a log is not forgotten with the process that has seen it, and what a failed write may have
 // left behind the log is no part of it.
 func TestResumeKnowsThatALogIsNotWhole(t *testing.T) {

@@ -2,12 +2,13 @@ package livelog
 
 import (
 	"bufio"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // chunkBody gives what resp holds of a chunk from byte skip on, decoded.

@@ -14,16 +14,39 @@
 //   - No reader sees a byte that a power cut could still take back: each flush syncs the
 //     spool first. So the next process can go on with the same file, see [Open], [NewSpool]
 //     and [PublishOptions].Chunks, and readers do not notice.
-//   - Memory does not grow with the size of the log or of a chunk.
+//   - Memory does not grow with the size of the log: what it takes is the 16 MiB, at most, of a compressed chunk.
 //   - An index names a chunk only after the chunk is stored, and is complete only after
 //     the whole text is stored.
 //
 // It does not sign URLs, talk to a queue or choose a storage: the caller gives a [Store].
 // It does not redact: the bytes written to the spool are the bytes readers see.
 //
-// Limit: small chunks are not merged into larger ones, so the index grows with the life of
-// a busy log. There is at most one chunk for each flush, each of more than
-// [PublishOptions].TailSize bytes, and one for each MaxChunk bytes. With the defaults that
-// is about 200 chunks in the first ten minutes and 360 in each hour after them: a log that
-// is busy for a day has an index of about 9,000 chunks: 1.5 MB, some 50 kB once gzipped.
+// # Chunks
+//
+// A chunk is stored when the tail is full, and takes what has gathered: 16 KiB from a quiet log, megabytes from a fast one. So that
+// an index stays small, and who comes late makes few requests, small neighbours become larger chunks. Chunks have ranks:
+// with the default tail they begin at 16 KiB, 256 KiB, 4 MiB and 64 MiB. A new chunk takes along, from
+// the spool, the chunks before it from the first one on that comes to a higher rank by that, and takes their place in the index.
+// The old ones stay where they are, for readers with an older index.
+//
+// So there are at most 15 chunks of each rank but the highest, and an index of a log up to 1 GiB names at most 60; and as no byte is
+// stored twice at one rank, all chunks together hold at most four times the log, before compression. Beyond 1 GiB there is one chunk
+// more for each 64 MiB, at least, and no more passes: an index of 10 GiB names at most 205.
+//
+// Compared with others, for a log of up to a week and up to 1 GiB (chunks in the index, PUTs, bytes as a multiple of the log;
+// TestPolicies prints more):
+//
+//	                                 1 KB/s             100 KB/s           10 MB/s       2 MB each minute, 1 KB/s between
+//	ours                             52  35576  3.8     44  10738  3.5     20  108  1.8     29  2085  2.6
+//	no merging                    35576  35576  1.0  10738  10738  1.0    108  108  1.0   2085  2085  1.0
+//	sixteen of a rank, apart         53  37945  3.9     47  11452  3.7     21  114  1.9   2085  2085  1.0
+//	two of about a size, apart       17  71139 13.4     18  21461 11.3     15  201  4.1     20  4152  7.3
+//
+// Sixteen neighbours of one rank, stored apart, cost more requests and bytes than a merger that is one with the storing of what is new, and small chunks
+// between large ones are never merged. Pairs make the shortest index, which nobody needs, for three times the bytes. Ours
+// has its price: who follows may get new bytes as the end of a larger chunk. Of a plain one only that end is asked for;
+// a compressed one is read from its start.
+//
+// Chunks are gzipped where that saves a quarter at least, fits into 16 MiB of memory, and has taken no more than a tenth of the time,
+// on one processor, but for the first second of it. The text under the log's own name is always plain.
 package livelog

@@ -2,12 +2,13 @@ package livelog
 
 import (
 	"bytes"
-	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
-	"sync"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/taskcluster/upload-agent/schema"
 )
@@ -23,9 +24,6 @@ const maxTail = 16 << 10
 
 // maxIndex is the largest index that is read, compressed or not.
 const maxIndex = schema.MaxBytes
-
-// compressors are used again and again: a new one takes 800 KB, far more than it compresses.
-var compressors = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}
 
 // newIndex describes the log up to the end of its tail.
 func newIndex(chunks []schema.Chunk, tailSpan span, tail []byte, complete bool, poll time.Duration) schema.LogIndex {
@@ -63,20 +61,14 @@ func encodeIndex(x schema.LogIndex) (data []byte, encoding string, err error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("encode index: %w", err)
 	}
-	var b bytes.Buffer
-	z := compressors.Get().(*gzip.Writer)
-	defer compressors.Put(z)
-	z.Reset(&b)
-	if _, err := z.Write(data); err != nil {
-		return nil, "", fmt.Errorf("compress index: %w", err)
+	packed, err := compress(section(data), int64(len(data)/4), int64(len(data)-1))
+	switch {
+	case errors.Is(err, errLarge):
+		return data, "", nil
+	case err != nil:
+		return nil, "", fmt.Errorf("encode index: %w", err)
 	}
-	if err := z.Close(); err != nil {
-		return nil, "", fmt.Errorf("compress index: %w", err)
-	}
-	if b.Len() < len(data) {
-		return b.Bytes(), gzipped, nil
-	}
-	return data, "", nil
+	return packed, gzipped, nil
 }
 
 // readIndex reads an index, compressed or not. The schema has it that chunks follow each

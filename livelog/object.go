@@ -8,7 +8,7 @@ import (
 
 // Object is something to store under a name, replacing what is there.
 type Object struct {
-	Name            string            // "terminal.log", "live/terminal.log/index.json", "live/terminal.log/0-16384"
+	Name            string            // "terminal.log", "live/terminal.log/index.json", "live/terminal.log/0-20000.gz"
 	ContentType     string            // to be stored with it
 	ContentEncoding string            // "" or "gzip": how Body is encoded
 	Body            *io.SectionReader // of known size, and can be read again from its start
@@ -27,8 +27,11 @@ const (
 // IndexName is the name of the object that holds the index of a log: "live/NAME/index.json".
 func IndexName(log string) string { return "live/" + log + "/index.json" }
 
-// chunkName tells which bytes of the log the chunk holds, so that its content is a
-// function of its name and storing it twice is harmless.
-func chunkName(log string, s span) string {
-	return fmt.Sprintf("live/%s/%d-%d", log, s.offset, s.size)
+// chunkName tells which bytes of the log the chunk holds and how they are encoded, so that storing it twice is harmless.
+func chunkName(log string, s span, encoding string) string {
+	name := fmt.Sprintf("live/%s/%d-%d", log, s.offset, s.size)
+	if encoding == gzipped {
+		name += ".gz"
+	}
+	return name
 }

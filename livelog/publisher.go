@@ -1,7 +1,6 @@
 package livelog
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ type PublishOptions struct {
 	Interval    time.Duration // least time between two flushes of a young log; default 1 s
 	MaxInterval time.Duration // the same of an old one; default 10 s. Between them it is a sixtieth of the log's age
 	TailSize    int           // most bytes the index holds inline; default and at most 16 KiB
-	MaxChunk    int64         // most bytes in one chunk; default 16 MiB, at least TailSize
+	MaxChunk    int64         // most new bytes in one chunk, besides those of chunks that it replaces; default 16 MiB, at least TailSize
 	TextLimit   int64         // most bytes of the text while the log is live; default 16 MiB
 	Logger      *slog.Logger  // told of every failed flush; default: discards
 
@@ -27,7 +26,8 @@ type PublishOptions struct {
 	// They are ignored, as a whole, if they are not that or do not lie within the spool.
 	Chunks []schema.Chunk
 	// OnChunk, if not nil, is called after each chunk is stored and before an index names it, one call at a time.
-	// Publish waits for it.
+	// Publish waits for it. The chunk begins where those so far end, or where one of them begins: then it
+	// replaces that one and all after it. It always ends behind them.
 	OnChunk func(schema.Chunk)
 }
 
@@ -61,9 +61,14 @@ type Published struct {
 	Size     int64  // bytes of the log that readers can see
 	TextURL  string // where the text is read; "" before it was stored
 	IndexURL string // where the index is read; "" before it was stored
-	Chunks   int    // chunks stored
 	Puts     int    // objects stored: chunks, indexes and texts
 	Bytes    int64  // bytes of all those objects, as stored
+
+	Chunks      int   // chunks stored, also those that others have replaced
+	ChunkBytes  int64 // bytes of all those chunks, as stored
+	ChunkedText int64 // bytes of the log that they hold, before compression; at most four times the log
+	Indexes     int   // how often the index was stored
+	IndexBytes  int64 // bytes of all those indexes, as stored
 }
 
 // PublishError says which object of a log could not be stored.
@@ -82,7 +87,8 @@ func (e *PublishError) Unwrap() error { return e.Err }
 // the spool is sealed and everything is stored. It blocks: run it in a goroutine that you wait for.
 //
 // A flush stores the index, with the newest bytes inline; before it, a chunk, when what has
-// gathered is more than the tail can hold. The first bytes are flushed at once, then at most
+// gathered is more than the tail can hold. Such a chunk may take smaller ones before it along, see the package's doc.
+// It is gzipped when that saves a quarter at least. The first bytes are flushed at once, then at most
 // once an interval, and never before the storage has answered. No output, no flush.
 // The text is stored after the first flush and whenever the log has doubled, up to TextLimit.
 //
@@ -110,6 +116,7 @@ func Publish(ctx context.Context, name string, s *Spool, store Store, o PublishO
 		name: name, spool: s, store: store, o: o,
 		rhythm:  rhythm{o.Interval, o.MaxInterval},
 		chunker: chunker{tailSize: int64(o.TailSize), maxChunk: o.MaxChunk},
+		packer:  packer{start: time.Now()},
 	}
 	p.resume(o.Chunks)
 	err := p.run(ctx)
@@ -130,8 +137,12 @@ type publisher struct {
 	o       PublishOptions
 	rhythm  rhythm
 	chunker chunker
+	packer  packer
 
-	text      int64 // bytes of the text that is stored
+	indexed   time.Time     // when the latest index was sent
+	took      time.Duration // by the storage, for that index
+	behind    bool          // there is more to store than the latest flush had time for
+	text      int64         // bytes of the text that is stored
 	published Published
 }
 
@@ -156,7 +167,7 @@ func (p *publisher) run(ctx context.Context) error {
 			return p.finish(ctx)
 		}
 		began := time.Now()
-		interval := p.rhythm.interval(began.Sub(start))
+		interval := p.rhythm.interval(began.Sub(start), p.took)
 		if err := p.flush(ctx, interval); err != nil {
 			if ctx.Err() != nil {
 				return err
@@ -164,7 +175,9 @@ func (p *publisher) run(ctx context.Context) error {
 			p.o.Logger.Warn("live log is behind, trying again", "log", p.name,
 				"published", p.published.Size, "size", p.spool.Size(), "err", err)
 		}
-		due = began.Add(jittered(interval, rand.Float64()))
+		if due = began.Add(jittered(interval, rand.Float64())); !p.behind && due.Before(p.nextIndex()) {
+			due = p.nextIndex()
+		}
 	}
 }
 
@@ -175,20 +188,36 @@ func (p *publisher) wait(ctx context.Context, due time.Time) (ended bool, err er
 			return false, err
 		}
 	}
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
+	if err := p.pause(ctx, due); err != nil {
+		return false, err
+	}
 	select {
 	case <-p.spool.ended:
 		return true, nil
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
-	case <-timer.C:
+	default:
 		return false, nil
 	}
 }
 
+// pause blocks until due has come, or the log has ended.
+func (p *publisher) pause(ctx context.Context, due time.Time) error {
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-p.spool.ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// nextIndex is when another index may be sent while output flows. Chunks may have taken so long that the one before was sent just now.
+func (p *publisher) nextIndex() time.Time { return p.indexed.Add(p.o.Interval) }
+
 // flush brings the index, then the text, up to date with the spool. When chunks take longer
-// than an interval, it publishes what is stored by then and leaves the rest to the next flush.
+// than an interval, it publishes what is stored by then and leaves the rest to the next flush, which begins at once.
 // The first index takes all there is: an earlier Publish may have got that far.
 func (p *publisher) flush(ctx context.Context, interval time.Duration) error {
 	size, _ := p.spool.Sync() // an error has ended the log: finish comes next and logs it
@@ -241,24 +270,40 @@ func (p *publisher) storeChunks(ctx context.Context, size int64, until time.Time
 	for first := true; ; first = false {
 		chunk, ok := p.chunker.next(size)
 		if !ok {
+			p.behind = false
 			return size, nil
 		}
 		if !first && !until.IsZero() && !time.Now().Before(until) {
+			p.behind = true
 			return p.chunker.covered(), nil
 		}
-		url, err := p.put(ctx, Object{
-			Name: chunkName(p.name, chunk), ContentType: textType,
-			Body: p.spool.Section(chunk.offset, chunk.size),
-		})
-		if err != nil {
+		if err := p.storeChunk(ctx, chunk); err != nil {
 			return 0, err
 		}
-		stored := p.chunker.stored(chunk, url)
-		p.published.Chunks++
-		if p.o.OnChunk != nil {
-			p.o.OnChunk(stored)
-		}
 	}
+}
+
+// storeChunk stores one chunk.
+func (p *publisher) storeChunk(ctx context.Context, s span) error {
+	object := Object{ContentType: textType, Body: p.spool.Section(s.offset, s.size)}
+	encoding := identity
+	if packed, ok := p.packer.pack(p.spool.Section(s.offset, s.size)); ok {
+		encoding, object.ContentEncoding, object.Body = gzipped, gzipped, packed
+	}
+	object.Name = chunkName(p.name, s, encoding)
+	url, err := p.put(ctx, object)
+	if err != nil {
+		return err
+	}
+	chunk := schema.Chunk{Offset: s.offset, Size: s.size, URL: url, Encoding: encoding}
+	p.chunker.stored(chunk)
+	p.published.Chunks++
+	p.published.ChunkBytes += object.Body.Size()
+	p.published.ChunkedText += s.size
+	if p.o.OnChunk != nil {
+		p.o.OnChunk(chunk)
+	}
+	return nil
 }
 
 // storeIndex stores the index of the first size bytes; storeChunks has made room for them.
@@ -269,17 +314,24 @@ func (p *publisher) storeIndex(ctx context.Context, size int64, complete bool, p
 	if _, err := io.ReadFull(p.spool.Section(span.offset, span.size), tail); err != nil {
 		return &PublishError{object.Name, fmt.Errorf("read spool: %w", err)}
 	}
+	if err := p.pause(ctx, p.nextIndex()); err != nil {
+		return err
+	}
 	data, encoding, err := encodeIndex(newIndex(p.chunker.chunks, span, tail, complete, poll))
 	if err != nil {
 		return &PublishError{object.Name, err}
 	}
 	object.ContentEncoding = encoding
-	object.Body = io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))
+	object.Body = section(data)
+	p.indexed = time.Now()
 	url, err := p.put(ctx, object)
+	p.took = time.Since(p.indexed)
 	if err != nil {
 		return err
 	}
 	p.published.IndexURL, p.published.Size = url, size
+	p.published.Indexes++
+	p.published.IndexBytes += object.Body.Size()
 	return nil
 }
 

@@ -16,7 +16,7 @@ const (
 	Claimed         Step = "claimed"          // Claim
 	Renewed         Step = "claim renewed"    // Until
 	LogAdded        Step = "log added"        // Log
-	ChunkStored     Step = "chunk stored"     // Log, Chunk
+	ChunkStored     Step = "chunk stored"     // Log, Chunk; which may replace the latest ones
 	LogsStored      Step = "logs.json stored" // Names, Receipt
 	ArtifactAdded   Step = "artifact added"   // Artifact
 	ArtifactStored  Step = "artifact stored"  // Receipt; its Name is the artifact's, or a log's whose text it is

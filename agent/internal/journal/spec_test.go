@@ -33,11 +33,18 @@ func (h history) last(prefix string) string {
 
 // allowed says of every event what has to be before it, and what must not. It knows nothing of phases.
 var allowed = map[string]func(history) bool{
-	"claim":           func(h history) bool { return len(h) == 0 },
-	"renew":           func(h history) bool { return h.has("claim") && !h.has("ack") },
-	"add log":         func(h history) bool { return open(h) && !h.has("add log") && !h.has("miss log") },
-	"chunk 0-10":      func(h history) bool { return h.has("add log") && !h.has("chunk 0-10") && !h.has("freeze") },
-	"chunk 10-15":     func(h history) bool { return h.has("chunk 0-10") && !h.has("chunk 10-15") && !h.has("freeze") },
+	"claim":       func(h history) bool { return len(h) == 0 },
+	"renew":       func(h history) bool { return h.has("claim") && !h.has("ack") },
+	"add log":     func(h history) bool { return open(h) && !h.has("add log") && !h.has("miss log") },
+	"chunk 0-10":  func(h history) bool { return h.has("add log") && !h.any("chunk") && !h.has("freeze") },
+	"chunk 10-15": func(h history) bool { return h.last("chunk") == "chunk 0-10" && !h.has("freeze") },
+	"chunk 10-30": func(h history) bool {
+		return h.has("chunk 0-10") && !h.any("chunk 10-30") && !h.has("chunk 0-30") && !h.has("freeze")
+	},
+	"chunk 0-30": func(h history) bool {
+		return h.has("add log") && !h.has("chunk 10-30") && !h.has("chunk 0-30") && !h.has("freeze")
+	},
+	"chunk 5-30":      func(h history) bool { return false },
 	"logs.json empty": func(h history) bool { return unfrozen(h) },
 	"logs.json log":   func(h history) bool { return unfrozen(h) && h.has("add log") },
 	"add art":         func(h history) bool { return open(h) && !h.has("add art") && !h.has("miss art") },
@@ -79,6 +86,9 @@ func makeEvents() map[string]journal.Record {
 		"add log":         {Step: journal.LogAdded, Log: "log"},
 		"chunk 0-10":      {Step: journal.ChunkStored, Log: "log", Chunk: &schema.Chunk{Size: 10}},
 		"chunk 10-15":     {Step: journal.ChunkStored, Log: "log", Chunk: &schema.Chunk{Offset: 10, Size: 5}},
+		"chunk 10-30":     {Step: journal.ChunkStored, Log: "log", Chunk: &schema.Chunk{Offset: 10, Size: 20}},
+		"chunk 0-30":      {Step: journal.ChunkStored, Log: "log", Chunk: &schema.Chunk{Size: 30}},
+		"chunk 5-30":      {Step: journal.ChunkStored, Log: "log", Chunk: &schema.Chunk{Offset: 5, Size: 25}},
 		"logs.json empty": {Step: journal.LogsStored, Receipt: receipt("logs.json", "{}")},
 		"logs.json log":   {Step: journal.LogsStored, Receipt: receipt("logs.json", "{log}"), Names: []string{"log"}},
 		"add art":         {Step: journal.ArtifactAdded, Artifact: &journal.Artifact{Name: "art"}},
@@ -178,6 +188,25 @@ func TestRandomHistories(t *testing.T) {
 			slices.Sort(names)
 			name := names[random.IntN(len(names))]
 			h, s = append(h, name), taken[name]
+		}
+	}
+}
+
+// A chunk takes the place of those that it covers.
+func TestChunksThatReplaceOthers(t *testing.T) {
+	for steps, want := range map[string]string{
+		"chunk 0-10,chunk 10-15":             "0-10 10-15",
+		"chunk 0-10,chunk 10-30":             "0-10 10-30",
+		"chunk 0-10,chunk 10-15,chunk 10-30": "0-10 10-30",
+		"chunk 0-10,chunk 10-15,chunk 0-30":  "0-30",
+		"chunk 0-10,chunk 0-30":              "0-30",
+	} {
+		var got []string
+		for _, c := range stateAfter(t, strings.Split("claim,add log,"+steps, ",")).Logs[0].Chunks {
+			got = append(got, fmt.Sprintf("%d-%d", c.Offset, c.Offset+c.Size))
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("after %q: chunks %q, want %q", steps, text, want)
 		}
 	}
 }

@@ -33,7 +33,7 @@ type State struct {
 	Sent, Acknowledged bool // that the run is completed: to the queue, by the queue
 }
 
-// Log is a log and the chunks of it that are stored, in order and without a gap.
+// Log is a log and the chunks of it that are stored, in order and without a gap. Those that a larger one has replaced are left out.
 type Log struct {
 	Name   string
 	Chunks []schema.Chunk
@@ -46,6 +46,28 @@ func (l Log) end() int64 {
 	}
 	last := l.Chunks[len(l.Chunks)-1]
 	return last.Offset + last.Size
+}
+
+// before is how many chunks stay when c is stored: those that begin before it.
+func (l Log) before(c schema.Chunk) int {
+	n := len(l.Chunks)
+	for n > 0 && l.Chunks[n-1].Offset >= c.Offset {
+		n--
+	}
+	return n
+}
+
+// conflict says why c cannot be stored: a chunk begins where the chunks end, or replaces whole ones and all
+// behind them; it ends behind them all.
+func (l Log) conflict(c schema.Chunk) string {
+	end := (Log{Chunks: l.Chunks[:l.before(c)]}).end()
+	switch {
+	case c.Offset != end:
+		return fmt.Sprintf("the chunk begins at byte %d of log %q, which is no border of the chunks that are stored, up to byte %d", c.Offset, l.Name, l.end())
+	case c.Offset+c.Size <= l.end():
+		return fmt.Sprintf("the chunk ends at byte %d of log %q, of which %d are stored", c.Offset+c.Size, l.Name, l.end())
+	}
+	return ""
 }
 
 // Phase is how far a run has come. Later phases are larger.
@@ -142,9 +164,7 @@ func (s *State) conflict(r Record) string {
 		if i < 0 {
 			return fmt.Sprintf("there is no log %q", r.Log)
 		}
-		if end := s.Logs[i].end(); r.Chunk.Offset != end {
-			return fmt.Sprintf("the chunk begins at byte %d of log %q, of which %d are stored", r.Chunk.Offset, r.Log, end)
-		}
+		return s.Logs[i].conflict(*r.Chunk)
 	case LogsStored:
 		return s.oddNames(r.Names)
 	case ArtifactStored:
@@ -268,7 +288,7 @@ func (s *State) set(r Record) {
 		s.Logs = append(s.Logs, Log{Name: r.Log})
 	case ChunkStored:
 		log := &s.Logs[s.log(r.Log)]
-		log.Chunks = append(log.Chunks, *r.Chunk)
+		log.Chunks = append(log.Chunks[:log.before(*r.Chunk)], *r.Chunk)
 	case LogsStored:
 		if s.LogsStored == nil {
 			s.LogsFirst = r.At
