@@ -19,7 +19,8 @@
 //     the whole text is stored.
 //
 // It does not sign URLs, talk to a queue or choose a storage: the caller gives a [Store].
-// It does not redact: the bytes written to the spool are the bytes readers see.
+// The bytes written to the spool are the bytes readers see: a [Redactor] goes before it, so that nothing secret
+// reaches the disk.
 //
 // # Chunks
 //
