@@ -15,9 +15,10 @@
 //   - Order: no run is reported completed unless its logs.json and result.json are stored.
 //   - Truth: result.json names exactly the artifacts whose bytes are stored; the others
 //     are listed with their reasons in its result.missingArtifacts.
-//   - Bytes: a reader of a log sees what was written to it, in order, without a gap or a repeat.
+//   - Bytes: a reader of a log sees what was written to it, less the secrets, in order, without a gap or a repeat.
 //   - Time: writing to a log and adding an artifact never wait for the network.
-//   - Secrets: a signed URL shows up in no error, log line or file of this package.
+//   - Secrets: a signed URL shows up in no error, log line or file of this package, and what [Run.Redact] was told in
+//     no log of the run, whether it is published or on the disk. Artifacts and the outcome are stored as the worker gives them.
 //
 // When the claim is lost (the queue has given the run to somebody else, or could
 // not be reached before the claim lapsed), the run's context ends with a
@@ -29,6 +30,7 @@
 // the run up where it stood: the claim is renewed if the queue still knows it, logs go on without a gap or
 // a repeat, what is stored is not stored again, and result.json keeps the bytes that it had. What the worker had
 // not yet said is not made up: a run without an outcome is closed, and the queue gives its task to another worker.
+// Only what the redactor held at that moment, the beginning of a secret perhaps, is not in the log: see [livelog.RedactingWriter].
 //
 // This holds on filesystems that do not show a file longer than what was written to it after a
 // power cut: ext4 (in its default mode), XFS, Btrfs, APFS.

@@ -19,8 +19,9 @@ import (
 type runLog struct {
 	name   string
 	spool  *livelog.Spool
-	chunks []schema.Chunk // stored before the run was resumed
-	lost   string         // why the spool is not whole, if that was known before; "" else
+	writer *livelog.RedactingWriter // to the spool; nothing gets there otherwise
+	chunks []schema.Chunk           // stored before the run was resumed
+	lost   string                   // why the spool is not whole, if that was known before; "" else
 
 	ctx     context.Context // of its publishing
 	giveUp  context.CancelCauseFunc
@@ -39,6 +40,7 @@ const livePrefix = "live/"
 // Writes never wait for the network. They fail after the run has ended, on a full
 // disk, and where the name cannot be a log's: it is checked as an artifact's is.
 // A log that a full disk has cut counts as missing, with that reason, whether or not the writer looked.
+// Secrets are taken out, see [Run.Redact].
 // Safe for concurrent use; one Write is never torn apart.
 func (r *Run) Log(name string) io.Writer {
 	log, err := r.log(name)
@@ -48,8 +50,16 @@ func (r *Run) Log(name string) io.Writer {
 	if log.lost != "" {
 		return brokenLog{fmt.Errorf("write to log %q: it is not whole since before the run was resumed: %w", name, livelog.ErrSealed)}
 	}
-	return log.spool
+	return log.writer
 }
+
+// Redact has more values redacted in all logs of the run, besides those of [Options].Redact: from now on, so before the
+// task knows them. See [livelog.Redactor] for the forms in which they are found. Values that are too short
+// are a *[livelog.ShortSecretError] each; all others are redacted all the same.
+func (r *Run) Redact(values ...string) error { return r.redactor.Add(values...) }
+
+// Redacted is a writer without the secrets of the run in front of another one, such as the worker's own output. Close it after the last Write.
+func (r *Run) Redacted(w io.Writer) *livelog.RedactingWriter { return r.redactor.Writer(w) }
 
 // brokenLog stands for a log that could not be made.
 type brokenLog struct{ err error }
@@ -94,9 +104,9 @@ func (r *Run) newLog(name string) *runLog {
 	return log
 }
 
-// giveSpool sees to it that a loss is noted: whoever resumes the run has to know.
+// giveSpool puts the redactor before the spool, and sees to it that a loss is noted: whoever resumes the run has to know.
 func (r *Run) giveSpool(log *runLog, spool *livelog.Spool) {
-	log.spool = spool
+	log.spool, log.writer = spool, r.redactor.Writer(spool)
 	spool.OnLoss(func() error { return r.artifactMissing(log.name, log.whatIsLost()) })
 }
 
@@ -185,7 +195,8 @@ func (r *Run) sealLogs() {
 		r.sealed = time.Now()
 	}
 	for _, log := range r.logs {
-		_ = log.spool.Close() // never fails
+		_ = log.writer.Close() // the spool counts what is lost
+		_ = log.spool.Close()  // never fails
 		if _, err := log.spool.Sync(); err != nil && !errors.Is(err, fs.ErrClosed) {
 			r.o.Logger.Error("log is not whole", "log", log.name, "error", err)
 		}
@@ -204,6 +215,7 @@ func (r *Run) sealedLogs() []journal.SealedLog {
 // markLogs writes a last line into every log that has not ended, unless it ends with that line already.
 func (r *Run) markLogs(line string) {
 	for _, log := range r.allLogs() {
+		_ = log.writer.Flush() // the spool counts what is lost
 		size := log.spool.Size()
 		last := make([]byte, min(size, int64(len(line))))
 		if _, err := log.spool.Section(size-int64(len(last)), int64(len(last))).ReadAt(last, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -217,7 +229,7 @@ func (r *Run) markLogs(line string) {
 		case len(last) > 0 && last[len(last)-1] != '\n':
 			mark = "\n" + line
 		}
-		if _, err := io.WriteString(log.spool, mark); err != nil && !errors.Is(err, livelog.ErrSealed) {
+		if _, err := io.WriteString(log.writer, mark); err != nil && !errors.Is(err, livelog.ErrSealed) {
 			r.o.Logger.Warn("log ends without a mark", "log", log.name, "error", err)
 		}
 	}

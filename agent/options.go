@@ -19,6 +19,11 @@ type Options struct {
 	// Default: DefaultLog. An empty, non-nil slice declares none.
 	Logs []string
 
+	// Redact are the values that show up in no log, nor in its spool on the disk; see [Run.Redact] for more of them later.
+	// They are kept in memory only: who resumes the run gives them again. One that is too short is
+	// a *[livelog.ShortSecretError]. Default: none.
+	Redact []string
+
 	// StateDir is the folder below which the run keeps its state folder: its journal, and its logs
 	// until they are stored. It is made if need be. Default: the system's temporary folder, but
 	// then nobody finds the run again once its process has ended; see [Resume].

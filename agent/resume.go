@@ -29,11 +29,15 @@ import (
 // the run is another queue's (each a [*StateError]), or the queue does not answer before ctx ends, and the folder is kept.
 func Resume(ctx context.Context, q *queue.Client, dir string, o Options) (*Run, error) {
 	o = o.withDefaults()
+	redactor, err := livelog.NewRedactor(o.Redact...)
+	if err != nil {
+		return nil, fmt.Errorf("resume run: %w", err)
+	}
 	folder, err := openStateFolder(o.disk, dir)
 	if err != nil {
 		return nil, fmt.Errorf("resume run: %w", err)
 	}
-	r, err := resume(ctx, q, folder, o)
+	r, err := resume(ctx, q, folder, redactor, o)
 	if err != nil {
 		err = fmt.Errorf("resume run %d of task %s: %w", folder.journal.State().Claim.RunID, folder.journal.State().Claim.TaskID, err)
 		if errors.Is(err, ErrClaimLost) || errors.Is(err, ErrCompleted) {
@@ -44,7 +48,7 @@ func Resume(ctx context.Context, q *queue.Client, dir string, o Options) (*Run, 
 	return r, nil
 }
 
-func resume(ctx context.Context, q *queue.Client, folder *stateFolder, o Options) (*Run, error) {
+func resume(ctx context.Context, q *queue.Client, folder *stateFolder, redactor *livelog.Redactor, o Options) (*Run, error) {
 	state := folder.journal.State()
 	if state.Claim.Queue != q.URL() {
 		return nil, &StateError{Dir: folder.path, Err: fmt.Errorf("the run belongs to the queue %s, not %s", state.Claim.Queue, q.URL())}
@@ -56,7 +60,7 @@ func resume(ctx context.Context, q *queue.Client, folder *stateFolder, o Options
 	if err != nil {
 		return nil, err
 	}
-	r := newRun(ctx, q, newLease(q, claim, o.Logger), folder, o)
+	r := newRun(ctx, q, newLease(q, claim, o.Logger), folder, redactor, o)
 	r.claimRenewed(r.lease.current().until)
 	if err := r.restore(state); err != nil {
 		// What the claim is good for ends with it: Close leaves the folder.
@@ -164,7 +168,8 @@ func (r *Run) restoreLog(number int, known journal.Log, state journal.State) (*r
 		log.settled = true
 	}
 	if state.Outcome != nil {
-		_ = log.spool.Close() // never fails
+		_ = log.writer.Close() // nothing is in it
+		_ = log.spool.Close()  // never fails
 	}
 	return log, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent/internal/journal"
 	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
@@ -19,11 +20,12 @@ import (
 // Run is one run of a task, from its claim until it is completed or given up.
 // Its methods are safe for concurrent use.
 type Run struct {
-	o       Options
-	q       *queue.Client
-	uploads *upload.Client
-	folder  *stateFolder
-	started time.Time
+	o        Options
+	q        *queue.Client
+	uploads  *upload.Client
+	folder   *stateFolder
+	redactor *livelog.Redactor
+	started  time.Time
 
 	ctx        context.Context // of everything in the background; ends with a cause
 	end        context.CancelCauseFunc
@@ -65,13 +67,17 @@ func Start(ctx context.Context, q *queue.Client, claim schema.Claim, o Options) 
 	}
 	o = o.withDefaults()
 	lease := newLease(q, claim, o.Logger)
+	redactor, err := livelog.NewRedactor(o.Redact...)
+	if err != nil {
+		return nil, fmt.Errorf("start run: %w", err)
+	}
 
 	// 2. The state folder with its journal, the lease, and logs.json at once.
 	folder, err := makeStateFolder(o.disk, o.StateDir, lease.journalled(q.URL()))
 	if err != nil {
 		return nil, fmt.Errorf("start run: %w", err)
 	}
-	r := newRun(ctx, q, lease, folder, o)
+	r := newRun(ctx, q, lease, folder, redactor, o)
 	r.started = time.Now()
 	r.background(r.keepLease)
 
@@ -87,8 +93,8 @@ func Start(ctx context.Context, q *queue.Client, claim schema.Claim, o Options) 
 }
 
 // newRun is a run with nothing under way yet but for the watch over its journal.
-func newRun(ctx context.Context, q *queue.Client, lease *lease, folder *stateFolder, o Options) *Run {
-	r := &Run{o: o, q: q, uploads: o.Uploader, folder: folder, lease: lease, logs: map[string]*runLog{}}
+func newRun(ctx context.Context, q *queue.Client, lease *lease, folder *stateFolder, redactor *livelog.Redactor, o Options) *Run {
+	r := &Run{o: o, q: q, uploads: o.Uploader, folder: folder, redactor: redactor, lease: lease, logs: map[string]*runLog{}}
 	if r.uploads == nil {
 		r.uploads = upload.New(upload.Options{Logger: o.Logger})
 	}

@@ -109,30 +109,64 @@ func asBase64(secret string, before int) (form [][]string) {
 	return form
 }
 
-// redact is what remains of a text that has ended.
-func (r *reference) redact(text []byte) string {
-	secret := make([]bool, len(text))
-	for begin := range text {
-		for _, form := range r.forms {
-			end, alive := matchReference(form, text, begin)
-			if alive && len(text)-begin >= livelog.MinSecret {
-				end = len(text)
+// redact is what remains of a text that was written in pieces, has ended, and was flushed after some of them.
+func (r *reference) redact(text []byte, pieces []string, flushed []bool) string {
+	const (
+		secret = 1
+		shown  = 2
+	)
+	state := make([]byte, len(text))
+	settle := func(from, to int, as byte) {
+		for i := from; i < to; i++ {
+			if state[i] == 0 {
+				state[i] = as
 			}
-			for i := begin; i < end; i++ {
-				secret[i] = true
+		}
+	}
+	end := 0
+	for i := range len(pieces) + 1 {
+		last := i == len(pieces)
+		if !last {
+			end += len(pieces[i])
+		}
+		// What is there by now: secrets that are whole, and where one may have begun.
+		alive := end
+		for begin := range end {
+			for _, form := range r.forms {
+				to, mayGoOn := matchReference(form, text[:end], begin)
+				settle(begin, to, secret)
+				if mayGoOn {
+					alive = min(alive, begin)
+				}
 			}
+		}
+		short := end-alive < livelog.MinSecret
+		lineEnds := end > 0 && (text[end-1] == '\n' || text[end-1] == '\r')
+		switch {
+		case short && (last || flushed[i] || lineEnds):
+			settle(0, end, shown)
+		case last || flushed[i]:
+			settle(alive, end, secret)
+			fallthrough
+		default:
+			settle(0, alive, shown)
 		}
 	}
 	var out bytes.Buffer
 	for i, c := range text {
 		switch {
-		case !secret[i]:
+		case state[i] == shown:
 			out.WriteByte(c)
-		case i == 0 || !secret[i-1]:
+		case i == 0 || state[i-1] == shown:
 			out.WriteString(livelog.Redacted)
 		}
 	}
 	return out.String()
+}
+
+// redactAtOnce is redact of a text in a single piece.
+func (r *reference) redactAtOnce(text string) string {
+	return r.redact([]byte(text), []string{text}, []bool{false})
 }
 
 func matchReference(form [][]string, text []byte, begin int) (end int, alive bool) {

@@ -12,12 +12,13 @@ import (
 // It is safe for concurrent use: the bytes of one Write stay together, as one stream with those before and after.
 //
 // What may be the beginning of a secret is held back: the end of what was written, where it is exactly how a form
-// of a secret begins. What follows tells. After 100 to 200 ms without an answer, and with Flush and Close, it is passed
-// on if the beginning has fewer than [MinSecret] bytes, and counts as secret if it has more. What is passed on is
-// remembered: if the rest of the secret comes later, the rest is redacted. So no byte is held for longer than 200 ms;
-// and however slowly a secret is written, in whatever pieces, and also if it is cut off, nobody sees more of it
-// than 5 bytes. The price: where the writer stops for a while right after 6 bytes or more that are the beginning of a
-// secret, these are blanked, whatever follows. A line that ends with LF is held only if a secret goes on after it.
+// of a secret begins. What follows tells. Without that, after 100 to 200 ms or with Flush and Close, the beginning is passed
+// on if it has fewer than [MinSecret] bytes, and counts as secret if it has more. With the end of a line it is passed on
+// at once, if it is that short. It is remembered: if the rest of the secret comes later, the rest is redacted.
+//
+// So no byte is held for longer than 200 ms, a whole line hardly ever, and however slowly a secret is written, in whatever
+// pieces, and also if it is cut off, nobody sees more of it than its first 5 bytes. The price: where the writer stops for a
+// while right after 6 bytes or more that are the beginning of a secret, these are blanked, whatever follows.
 //
 // Without secrets a Write is a Write of what is below, and no more.
 type RedactingWriter struct {
@@ -59,7 +60,7 @@ func (w *RedactingWriter) Write(p []byte) (n int, err error) {
 	for rest := p; len(rest) > 0; {
 		piece := rest[:min(len(rest), maxPiece)]
 		rest = rest[len(piece):]
-		passed, pieceErr := w.writePiece(forms, piece)
+		passed, pieceErr := w.writePiece(forms, piece, len(rest) == 0)
 		if err == nil {
 			n, err = n+passed, pieceErr
 		}
@@ -69,7 +70,7 @@ func (w *RedactingWriter) Write(p []byte) (n int, err error) {
 }
 
 // writePiece passes on what can be told of the bytes held and of piece, and holds the rest.
-func (w *RedactingWriter) writePiece(forms *formSet, piece []byte) (n int, err error) {
+func (w *RedactingWriter) writePiece(forms *formSet, piece []byte, last bool) (n int, err error) {
 	w.written += int64(len(piece))
 	data := piece
 	if len(w.held) > 0 {
@@ -80,16 +81,20 @@ func (w *RedactingWriter) writePiece(forms *formSet, piece []byte) (n int, err e
 	w.found = found
 	slices.SortFunc(found, func(a, b extent) int { return cmp.Compare(a.begin, b.begin) })
 
+	show := alive
+	if last && len(data)-alive < MinSecret && endsLine(data) {
+		show = len(data)
+	}
 	before, at := len(data)-len(piece), w.passed
 	switch {
 	case len(found) > 0:
-		w.out, at = w.render(data, at, alive, found)
+		w.out, at = w.render(data, at, show, found)
 		if len(w.out) > 0 {
 			_, err = w.to.Write(w.out)
 		}
-	case at < alive: // most output has no secrets: it is not copied
-		n, err = w.to.Write(data[at:alive])
-		w.marked, n, at = false, max(0, at+n-before), alive
+	case at < show: // most output has no secrets: it is not copied
+		n, err = w.to.Write(data[at:show])
+		w.marked, n, at = false, max(0, at+n-before), show
 	}
 	if err == nil {
 		n = len(piece)
@@ -99,15 +104,20 @@ func (w *RedactingWriter) writePiece(forms *formSet, piece []byte) (n int, err e
 	return n, err
 }
 
-// render is what is to be passed on of data from at on, and where it ends: at alive, or where the secrets around it end.
-func (w *RedactingWriter) render(data []byte, at, alive int, found []extent) ([]byte, int) {
+func endsLine(data []byte) bool {
+	c := data[len(data)-1]
+	return c == '\n' || c == '\r'
+}
+
+// render is what is to be passed on of data from at on, and where it ends: at show, or where the secrets around it end.
+func (w *RedactingWriter) render(data []byte, at, show int, found []extent) ([]byte, int) {
 	out := w.out[:0]
 	for _, s := range found {
 		if s.end <= at {
 			continue
 		}
 		if at < s.begin {
-			if s.begin > alive {
+			if s.begin > show {
 				break
 			}
 			out = append(out, data[at:s.begin]...)
@@ -116,9 +126,9 @@ func (w *RedactingWriter) render(data []byte, at, alive int, found []extent) ([]
 		out = w.mark(out)
 		at = s.end
 	}
-	if at < alive {
-		out = append(out, data[at:alive]...)
-		w.marked, at = false, alive
+	if at < show {
+		out = append(out, data[at:show]...)
+		w.marked, at = false, show
 	}
 	return out, at
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
 )
 
@@ -22,6 +23,8 @@ type child struct {
 	env  []string
 	io   *stdio
 	log  io.Writer // takes its stdout and stderr
+	// redacted takes the secrets out of a stream.
+	redacted func(io.Writer) *livelog.RedactingWriter
 	// grace is how long the command has to end after a signal before it is killed, and how
 	// long its output is waited for after it has ended.
 	grace time.Duration
@@ -71,6 +74,8 @@ func (c child) run(ctx context.Context, signals <-chan os.Signal) (exit, error) 
 	err := cmd.Wait()
 	close(waited)
 	<-passing
+	stdout.close()
+	stderr.close()
 	ended := exit{status: cmd.ProcessState.ExitCode()}
 	if status, name, ok := signalStatus(cmd.ProcessState); ok {
 		ended = exit{status, name}
@@ -109,11 +114,11 @@ func (c child) notStarted(err error) (exit, error) {
 // outputs are where the command writes: to the log and through to our own streams. Where
 // these are one and the same, so is what the command writes to, and its lines keep their order.
 func (c child) outputs() (stdout, stderr *tee) {
-	stdout = &tee{log: c.log, through: c.io.out}
+	stdout = newTee(c.log, c.io.out, c.redacted)
 	if sameFile(c.io.out, c.io.err) {
 		return stdout, stdout
 	}
-	return stdout, &tee{log: c.log, through: c.io.err}
+	return stdout, newTee(c.log, c.io.err, c.redacted)
 }
 
 // passSignals hands signals on until the command has ended.
@@ -139,14 +144,27 @@ func (c child) passSignals(ctx context.Context, cmd *exec.Cmd, group bool, signa
 	}
 }
 
-// tee writes to the log, and through to a stream for as long as somebody reads it.
+// tee writes to the log, and through to a stream for as long as somebody reads it; neither gets to see a secret. What we
+// pass through is as public as the log: it is what a CI system keeps of us. The log takes secrets out by itself, too,
+// but once stdout and stderr have come together there, a secret may be in two pieces.
 type tee struct {
-	log     io.Writer
-	through io.Writer
-	broken  bool
-	lost    error // why the log could not be written
-	cut     bool  // copying was ended before its source
+	redacted *livelog.RedactingWriter // before both
+	log      io.Writer
+	through  io.Writer
+	broken   bool
+	lost     error // why the log could not be written
+	cut      bool  // copying was ended before its source
 }
+
+func newTee(log, through io.Writer, redacted func(io.Writer) *livelog.RedactingWriter) *tee {
+	t := &tee{log: log, through: through}
+	t.redacted = redacted(writerFunc(t.pass))
+	return t
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // ReadFrom copies all that a command writes, and notes how that ended.
 func (t *tee) ReadFrom(r io.Reader) (int64, error) {
@@ -155,9 +173,15 @@ func (t *tee) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-func (t *tee) Write(p []byte) (int, error) {
+func (t *tee) Write(p []byte) (int, error) { return t.redacted.Write(p) }
+
+// close passes on what is held back. What is lost then, too, is in t.lost.
+func (t *tee) close() { _ = t.redacted.Close() }
+
+// pass takes what is no secret.
+func (t *tee) pass(p []byte) (int, error) {
 	n, err := t.log.Write(p)
-	t.lost = err
+	t.lost = cmp.Or(t.lost, err)
 	if !t.broken {
 		_, throughErr := t.through.Write(p[:n])
 		t.broken = throughErr != nil

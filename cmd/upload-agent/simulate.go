@@ -121,7 +121,8 @@ func (t *taskRun) claimFrom(ctx context.Context, server *agenttest.Server, argv 
 // builtinJob is what simulate runs if it is given no command: a few lines of log and one artifact.
 func builtinJob(out io.Writer) func(context.Context, <-chan os.Signal, *agent.Run) (exit, error) {
 	return func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error) {
-		w := &tee{log: run.Log(agent.DefaultLog), through: out}
+		w := newTee(run.Log(agent.DefaultLog), out, run.Redacted)
+		defer w.close()
 		fmt.Fprintf(w, "This is the built-in job. Give a command of your own: upload-agent simulate -- make test\n")
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()

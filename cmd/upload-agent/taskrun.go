@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type taskRun struct {
 	stateDir  string // "": a temporary one, so that there is nothing to resume
 	artifacts []artifactSpec
 	grace     time.Duration
+	redact    []string // secrets, which no log may show
 	// work does what the task is for.
 	work func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error)
 	// tree is where the storage keeps its objects on this machine, if it does.
@@ -36,10 +38,10 @@ type taskRun struct {
 
 // runFlags are those of exec and simulate alike.
 func runFlags() []cli.Flag {
-	return append([]cli.Flag{
+	return slices.Concat([]cli.Flag{
 		&cli.StringSliceFlag{Name: "artifact", Usage: "store `NAME=PATH`, or whatever a GLOB matches (** too), when the command has ended; may be repeated (in the environment: one)", Sources: env("artifact")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
-	}, logFlags()...)
+	}, redactFlags(), logFlags())
 }
 
 // apply reads the flags of runFlags.
@@ -50,7 +52,10 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 	if t.grace = cmd.Duration("grace"); t.grace <= 0 {
 		return usageError(fmt.Errorf("--grace %v: want more than nothing, such as 30s", t.grace))
 	}
-	t.logger, err = t.io.logger(cmd)
+	if t.logger, err = t.io.logger(cmd); err != nil {
+		return err
+	}
+	t.redact, err = secrets(cmd, os.Environ(), t.logger)
 	return err
 }
 
@@ -59,7 +64,7 @@ func (t *taskRun) commandWork(argv []string) {
 	t.work = func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error) {
 		c := child{
 			argv: argv, env: childEnvironment(os.Environ(), t.claim.Task(), t.claim.RunID),
-			io: t.io, log: run.Log(agent.DefaultLog), grace: t.grace,
+			io: t.io, log: run.Log(agent.DefaultLog), redacted: run.Redacted, grace: t.grace,
 		}
 		return c.run(ctx, signals)
 	}
@@ -71,7 +76,7 @@ func (t *taskRun) run(ctx context.Context) error {
 	ctx, signals, stop := endGracefully(ctx, t.grace, t.io.err)
 	defer stop()
 
-	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Logger: t.logger})
+	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Redact: t.redact, Logger: t.logger})
 	if err != nil {
 		return runFailure(err)
 	}

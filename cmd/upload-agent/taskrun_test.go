@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/upload"
 )
 
@@ -64,7 +65,7 @@ func TestOutputThatCannotBeKept(t *testing.T) {
 		"output of the command": {"sh", "-c", "echo a line"},
 		"why it did not start":  {"no-such-program"},
 	} {
-		c := child{argv: argv, io: &stdio{in: strings.NewReader(""), out: io.Discard, err: io.Discard}, log: failing{}, grace: time.Second}
+		c := child{argv: argv, io: &stdio{in: strings.NewReader(""), out: io.Discard, err: io.Discard}, log: failing{}, redacted: new(livelog.Redactor).Writer, grace: time.Second}
 		if _, err := c.run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "no space left") {
 			t.Errorf("%s: %v", name, err)
 		}
