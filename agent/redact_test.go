@@ -115,11 +115,11 @@ func TestAbandonedLogHoldsNothingBack(t *testing.T) {
 	r := newRig(t, agenttest.Options{})
 	r.options.Redact = []string{"hunter2", "the reason"}
 	run := r.start(t.Context())
-	io.WriteString(run.Log("terminal.log"), "the hun")
+	io.WriteString(run.Log("terminal.log"), "a line\nhun")
 	if err := run.Abandon(r.ctx(), "this is the reason"); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(r.stored("artifacts/terminal.log")); got != "the hun\nupload-agent: this is [redacted]\n" {
+	if got := string(r.stored("artifacts/terminal.log")); got != "a line\nhun\nupload-agent: this is [redacted]\n" {
 		t.Errorf("the log is %q", got)
 	}
 }

@@ -81,7 +81,7 @@ func encodings(secret string) map[string]string {
 		"base64": base64.StdEncoding, "raw base64": base64.RawStdEncoding, "URL base64": base64.URLEncoding, "raw URL base64": base64.RawURLEncoding,
 	} {
 		all[name] = encoding.EncodeToString([]byte(secret))
-		for _, width := range []int{4, 64, 76} {
+		for _, width := range []int{4, 64} {
 			for _, end := range []string{"\n", "\r\n", `\n`} {
 				all[fmt.Sprintf("%s in lines of %d with %q", name, width, end)] = inLines(all[name], width, end)
 			}
@@ -120,7 +120,12 @@ func TestRedactorFindsEveryFormAtEverySplit(t *testing.T) {
 		"%25%2B", `\\\\\\\\`, "aaaaaaaa", "~.-_!*'()", "\x01\x02tab\tend",
 	} {
 		r := newRedactor(t, secret)
+		tried := map[string]bool{}
 		for name, form := range encodings(secret) {
+			if tried[form] {
+				continue
+			}
+			tried[form] = true
 			const before, after = "<< ", " >>\n"
 			text, want := before+form+after, before+livelog.Redacted+after
 			for split := range len(text) + 1 {
@@ -180,6 +185,8 @@ func TestRedactor(t *testing.T) {
 		"white space around it":         {[]string{"  hunter2\r\n"}, " hunter2 ", " [redacted] "},
 		"a line of it":                  {[]string{key}, "  AgEAAoIBAQC7VJTUt9Us8cKj\n  short\n", "  [redacted]\n  short\n"},
 		"lines of it, prefixed":         {[]string{"line one\r\nline two"}, "> line one\n> line two\n", "> [redacted]\n> [redacted]\n"},
+		"given with CR LF":              {[]string{"a\r\nb c\r\nd"}, "a\nb c\nd", "[redacted]"},
+		"an indented line of it":        {[]string{"key:\n    of-four-words"}, "> of-four-words <", "> [redacted] <"},
 		"a line with another in base64": {[]string{"user:pass\nword"}, "Basic " + base64.StdEncoding.EncodeToString([]byte("user:pass")), "Basic [redacted]"},
 		"mixed escapes":                 {[]string{`a"b c/d`}, `a\"b%20c\u002fd`, "[redacted]"},
 		"part of a character":           {[]string{"\xffsecret"}, `"\ufffdsecret" %FFsecret`, `"[redacted]" [redacted]`},
@@ -400,8 +407,14 @@ func TestRedactorHoldsNothingForLong(t *testing.T) {
 		check("a line\nname:[redacted]")
 		fmt.Fprint(w, "t?\n") // "hun" belongs to the one; it was not the other
 		check("a line\nname:[redacted]t?\n")
+		fmt.Fprint(w, "hu")
+		time.Sleep(60 * time.Millisecond)
+		fmt.Fprint(w, "n") // not there for long when "hu" has been
+		time.Sleep(60 * time.Millisecond)
+		fmt.Fprint(w, "ter2!\n")
+		check("a line\nname:[redacted]t?\nhu[redacted]\n")
 		fmt.Fprint(w, "a line: a\nanother: h\n") // an h, an LF and more could be base64
-		check("a line\nname:[redacted]t?\na line: a\nanother: h\n")
+		check("a line\nname:[redacted]t?\nhu[redacted]\na line: a\nanother: h\n")
 	})
 }
 
