@@ -7,11 +7,14 @@
 // [Reader] follows the index. For those who have only a browser, the log's own name holds
 // its text: replaced each time the log has doubled, and once more, whole, when it ends.
 //
+// Where readers can reach the worker, a [Handler] serves the spool itself over HTTP, as it grows, to whoever has
+// one of its [Links].
+//
 // It promises:
 //
-//   - Write waits for the local disk and for nothing else.
+//   - Write waits for the local disk and for nothing else: not for the storage, and not for any reader.
 //   - A reader gets the bytes of the log in order, each exactly once, whatever fails.
-//   - No reader sees a byte that a power cut could still take back: each flush syncs the
+//   - No [Reader] sees a byte that a power cut could still take back: each flush syncs the
 //     spool first. So the next process can go on with the same file, see [Open], [NewSpool]
 //     and [PublishOptions].Chunks, and readers do not notice.
 //   - Memory does not grow with the size of the log: what it takes is the 16 MiB, at most, of a compressed chunk.

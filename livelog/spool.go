@@ -303,6 +303,26 @@ func (s *Spool) Section(off, n int64) *io.SectionReader {
 	return io.NewSectionReader(s.file, off, n)
 }
 
+// reopen opens the spool's file once more, so that the system can keep the place of one reader in it and send from there.
+// It gives nil where it cannot: when the file is no file of the system, or not under its name any more.
+func (s *Spool) reopen() *os.File {
+	own, ok := s.file.(*os.File)
+	if !ok {
+		return nil
+	}
+	f, err := os.OpenFile(own.Name(), os.O_RDONLY|syscall.O_NONBLOCK, 0) // as in Open
+	if err != nil {
+		return nil
+	}
+	there, err := f.Stat()
+	here, ownErr := own.Stat()
+	if err != nil || ownErr != nil || !os.SameFile(there, here) {
+		f.Close() // only opened to look
+		return nil
+	}
+	return f
+}
+
 // Release seals the spool, closes its file and leaves it on the disk, for [Open] or [NewSpool]. It does not sync.
 // Call it after publishers and readers have ended. Releasing again does nothing more and gives the same error.
 func (s *Spool) Release() error {
