@@ -20,6 +20,7 @@ import (
 type ReaderOptions struct {
 	Transport    http.RoundTripper // default: one of its own, with the proxies of the environment
 	Offset       int64             // the first byte of the log to read; one that is not written yet is waited for, io.EOF if the log ends before it
+	LastLines    int               // if not 0, Offset does not count: begin so many lines before the end that the log has at the first look; -1: at that end
 	MinPoll      time.Duration     // least time between two looks at the index; default 100 ms
 	MaxPoll      time.Duration     // most time between two looks; default 30 s
 	Attempts     int               // how often an answer that makes no sense is tried without progress; default 12, about a minute
@@ -72,6 +73,8 @@ type Reader struct {
 	index  *schema.LogIndex
 	etag   string    // of that index
 	pollAt time.Time // when to look at the index again
+	found  bool      // offset is where reading begins, also with LastLines
+	rest   []byte    // what was read from offset on and not given
 	body   io.ReadCloser
 	source string // what is being read, an index or a chunk
 	end    int64  // of the chunk that body reads
@@ -122,6 +125,20 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if !r.found && r.o.LastLines != 0 {
+		r.findLines()
+	}
+	r.found = true
+	if len(r.rest) > 0 && r.err == nil {
+		n := copy(p, r.rest)
+		r.rest = r.rest[n:]
+		return n, nil
+	}
+	return r.next(p)
+}
+
+// next reads from offset on, and moves it.
+func (r *Reader) next(p []byte) (int, error) {
 	for r.err == nil {
 		if r.ctx.Err() != nil {
 			r.drop()
