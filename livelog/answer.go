@@ -82,7 +82,7 @@ func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
 	limited, _ := src.(*io.LimitedReader)
 	direct, ok := a.ResponseWriter.(io.ReaderFrom)
 	if limited != nil && ok {
-		if part, ok := limited.R.(*section); ok {
+		if part, ok := limited.R.(*filePart); ok {
 			return a.sendFile(direct, part, limited.N)
 		}
 	}
@@ -96,7 +96,7 @@ func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
 }
 
 // sendFile sends the next n bytes of part.
-func (a *answer) sendFile(to io.ReaderFrom, part *section, n int64) (sent int64, err error) {
+func (a *answer) sendFile(to io.ReaderFrom, part *filePart, n int64) (sent int64, err error) {
 	for sent < n {
 		if err := a.renew(); err != nil {
 			return sent, err
@@ -114,14 +114,14 @@ func (a *answer) sendFile(to io.ReaderFrom, part *section, n int64) (sent int64,
 	return sent, nil
 }
 
-// section is a part of a file that nobody else reads from, whose end is not that of the file.
-type section struct {
+// filePart is a part of a file that nobody else reads from, whose end is not that of the file.
+type filePart struct {
 	file            *os.File
 	start, size, at int64
 }
 
 // Read reads on where the last Read or Seek has ended.
-func (s *section) Read(p []byte) (int, error) {
+func (s *filePart) Read(p []byte) (int, error) {
 	if s.at >= s.size {
 		return 0, io.EOF
 	}
@@ -131,7 +131,7 @@ func (s *section) Read(p []byte) (int, error) {
 }
 
 // Seek moves to a place within the section.
-func (s *section) Seek(offset int64, whence int) (int64, error) {
+func (s *filePart) Seek(offset int64, whence int) (int64, error) {
 	switch whence {
 	case io.SeekCurrent:
 		offset += s.at

@@ -172,7 +172,7 @@ func (h *Handler) serve(a *answer, req *http.Request, start, size int64, sealed 
 	var content io.ReadSeeker = h.spool.Section(start, size-start)
 	if file := h.spool.reopen(); file != nil {
 		defer file.Close() // only read from: no error to lose
-		content = &section{file: file, start: start, size: size - start}
+		content = &filePart{file: file, start: start, size: size - start}
 	}
 	http.ServeContent(a, req, "", time.Time{}, content)
 	return a.err

@@ -22,8 +22,8 @@ import (
 
 var largeLog = flag.Int64("large-log", 16, "MiB of the log in the tests of large ones; in CI a small one, with the sizes of its parts scaled down")
 
-// pattern is what large logs are made of, again and again.
-var pattern = sync.OnceValue(func() []byte {
+// passage is what large logs are made of, again and again.
+var passage = sync.OnceValue(func() []byte {
 	random := rand.New(rand.NewPCG(1, 2))
 	var b bytes.Buffer
 	for b.Len() < 3<<20 {
@@ -33,7 +33,7 @@ var pattern = sync.OnceValue(func() []byte {
 	return b.Bytes()
 })
 
-// endless is a file that takes no room: it holds the pattern, whatever is written.
+// endless is a file that takes no room: it holds the passage, whatever is written.
 type endless struct{}
 
 func (endless) Name() string                           { return "/endless" }
@@ -44,12 +44,12 @@ func (endless) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 
 func (endless) ReadAt(p []byte, off int64) (int, error) {
 	for n := 0; n < len(p); {
-		n += copy(p[n:], pattern()[(off+int64(n))%int64(len(pattern())):])
+		n += copy(p[n:], passage()[(off+int64(n))%int64(len(passage())):])
 	}
 	return len(p), nil
 }
 
-// same compares with the pattern what is written to it.
+// same compares with the passage what is written to it.
 type same struct {
 	size  int64
 	wrong bool
@@ -57,7 +57,7 @@ type same struct {
 
 func (s *same) Write(p []byte) (int, error) {
 	for q := p; len(q) > 0; {
-		want := pattern()[s.size%int64(len(pattern())):]
+		want := passage()[s.size%int64(len(passage())):]
 		n := min(len(q), len(want))
 		s.wrong = s.wrong || !bytes.Equal(q[:n], want[:n])
 		q, s.size = q[n:], s.size+int64(n)
@@ -166,7 +166,7 @@ func TestLargeLog(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &shelf{t: t, dir: t.TempDir(), start: time.Now(), keep: true}
 				o := livelog.PublishOptions{TailSize: 16 << 10 / int(scale), MaxChunk: 16 << 20 / scale}
-				pattern()
+				passage()
 				runtime.GC()
 				before := memoryInUse()
 				spool := livelog.NewSpool(endless{}, 0)
