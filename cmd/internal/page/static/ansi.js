@@ -28,7 +28,7 @@ export class Style {
 
   // sgr follows "Select Graphic Rendition"; what it does not know changes nothing.
   sgr(params) {
-    if (params.length <= 2) return this.simple(Number(params), []);
+    if (/^\d{0,2}$/.test(params)) return this.simple(Number(params), []);
     const codes = params.split(';');
     for (let i = 0; i < codes.length; i++) {
       const [head, ...sub] = codes[i].split(':');

@@ -2,7 +2,7 @@
 // the DOM. Long lines are cut; a cut line has one row more, for the button that shows more of it. With `wrap`, lines
 // take as many rows as their columns need; a line of which more was asked for is always wrapped.
 
-import { columns, isSimple } from './width.js';
+import { columns, TAB } from './width.js';
 
 const SHOWN = 4096; // characters of a line that are shown unless more is asked for
 
@@ -36,7 +36,7 @@ export class Layout {
     const cut = size > limit ? 1 : 0;
     if (!this.wraps(line)) return 1 + cut;
     const shown = Math.min(size, limit);
-    if (shown <= this.columns / 8) return 1; // even if all of it were tabulators
+    if (shown <= this.columns / TAB) return 1 + cut; // even if all of it were tabulators
     const { text } = this.log.read(line, shown);
     return Math.max(1, Math.ceil(columns(text) / this.columns)) + cut;
   }

@@ -36,9 +36,8 @@ export class Line {
 
   // read gives the first characters of the line as {text, marks, size, lost}; size is the length of all that is kept.
   read(limit) {
-    if (!this.cells) return { text: this.text.slice(0, limit), marks: this.marks, size: this.text.length, lost: this.lost };
-    const { text, marks } = flatten(this.cells);
-    return { text: text.slice(0, limit), marks, size: text.length, lost: this.lost };
+    const { text, marks } = this.cells ? flatten(this.cells) : this;
+    return { text: head(text, limit), marks, size: text.length, lost: this.lost };
   }
 
   put(text) {
@@ -94,10 +93,9 @@ export class Line {
   extend(text) {
     const room = this.lost > 0 ? 0 : LINE_LIMIT - this.text.length;
     if (text.length > room) {
-      let kept = room;
-      if (kept > 0 && (text.charCodeAt(kept - 1) & 0xfc00) === 0xd800) kept--; // not half a character
-      this.lost += text.length - kept;
-      text = text.slice(0, kept);
+      const kept = head(text, room);
+      this.lost += text.length - kept.length;
+      text = kept;
       if (text === '') return;
     }
     mark(this.marks, this.text.length, this.packed, this.style.bg);
@@ -183,6 +181,12 @@ export class Line {
   cut(length) {
     for (const column of Object.values(this.cells)) column.length = length;
   }
+}
+
+// head gives the first characters of a text, and never half of one.
+export function head(text, limit) {
+  const half = limit > 0 && limit < text.length && (text.charCodeAt(limit - 1) & 0xfc00) === 0xd800;
+  return text.slice(0, half ? limit - 1 : limit);
 }
 
 // push appends a character and the columns it takes to cells.

@@ -14,6 +14,7 @@ import { count, element, fillRow, makeRow } from './rows.js';
 import { Tools } from './tools.js';
 
 const SLICE = 8; // milliseconds of work at once
+const HIDDEN_SLICE = 200; // while nobody looks; browsers slow timers down then
 const PIECE = 1 << 16; // bytes parsed between two looks at the clock
 const TALLEST = 8e6; // pixels
 const AROUND = 6; // rows beyond the edges
@@ -44,6 +45,7 @@ export class LogView {
 
   get lines() { return this.log.lines; }
 
+  // append takes the next bytes of the log, cut anywhere. They must not be changed afterwards.
   append(bytes) {
     for (let at = 0; at < bytes.length; at += PIECE) this.queue.push(bytes.subarray(at, at + PIECE));
     this.work();
@@ -62,6 +64,8 @@ export class LogView {
     this.queue = [];
     this.log.clear();
     this.layout.clear();
+    this.wanted = 0;
+    this.seen = 0;
     this.hit = null;
     this.selected = null;
     this.offset = 0;
@@ -79,6 +83,8 @@ export class LogView {
     this.stops.abort();
     this.resizes.disconnect();
     this.queue = [];
+    this.find = null;
+    cancelAnimationFrame(this.frame);
   }
 
   build(parent) {
@@ -99,28 +105,27 @@ export class LogView {
     this.body.addEventListener('scroll', () => this.onScroll(), { signal, passive: true });
     this.list.addEventListener('click', (event) => this.onClick(event), { signal });
     this.body.addEventListener('copy', (event) => this.onCopy(event), { signal });
-    document.addEventListener('keydown', (event) => this.tools.onKey(event), { signal });
+    document.addEventListener('keydown', (event) => this.tools.onKey(event), { signal, capture: true });
     if (!this.onSelect) window.addEventListener('hashchange', () => this.readHash(), { signal });
     this.resizes = new ResizeObserver(() => this.measure());
     this.resizes.observe(this.body);
     this.measure();
   }
 
-  // work takes from the queue for one slice; what is left waits for the next.
+  // work takes from the queue for one slice, once in a task; what is left waits for the next.
   work() {
     if (this.working) return;
-    const deadline = performance.now() + SLICE;
+    const deadline = performance.now() + (document.hidden ? HIDDEN_SLICE : SLICE);
     while (this.queue.length > 0 && performance.now() < deadline) {
       const next = this.queue.shift();
       if (typeof next === 'function') next();
       else this.log.write(next);
     }
     this.schedule();
-    if (this.queue.length === 0) return;
     this.working = true;
     setTimeout(() => {
       this.working = false;
-      this.work();
+      if (this.queue.length > 0) this.work();
     });
   }
 
@@ -137,7 +142,7 @@ export class LogView {
 
   // fit makes room for the line numbers, and counts the columns that are left for text.
   fit() {
-    const digits = Math.max(4, String(this.lines).length);
+    const digits = Math.max(3, String(this.lines).length);
     if (digits === this.digits) return;
     this.digits = digits;
     this.body.style.setProperty('--log-digits', digits);
@@ -179,7 +184,11 @@ export class LogView {
 
   // update brings the DOM in line with the rows to be shown. Nodes that stay are not touched, so a selection of text lasts.
   update(shown) {
-    for (const [line, { row }] of this.rows) if (!shown.has(line)) row.remove();
+    for (const [line, { row }] of this.rows) {
+      if (shown.has(line)) continue;
+      if (row.contains(document.activeElement)) this.body.focus({ preventScroll: true }); // the keys must go on working
+      row.remove();
+    }
     let before = null;
     for (const [line, entry] of shown) {
       const limit = this.layout.limit(line);
@@ -294,6 +303,7 @@ export class LogView {
     if (!hit && !this.find.done) return;
     hit ??= this.step > 0 ? this.find.after(0, 0) : this.find.before(Infinity, 0);
     this.step = 0;
+    this.tools.say(hit);
     if (!hit) return;
     this.hit = hit;
     this.follow(false);
@@ -337,12 +347,17 @@ export class LogView {
     if (match) this.show(Number(match[1]), Number(match[2] ?? match[1]));
   }
 
-  // onCopy gives the plain text of what is selected, a line for a line, without numbers and buttons.
+  // onCopy gives the plain text of what is selected, a line for a line, without numbers and buttons; or else the selected lines.
   onCopy(event) {
     const selection = getSelection();
-    if (selection.rangeCount === 0 || selection.isCollapsed) return;
-    const range = selection.getRangeAt(0);
     const texts = [];
+    if (selection.isCollapsed) {
+      if (!this.selected || event.target.closest('input')) return;
+      for (let line = this.within(this.selected[0]); line <= Math.min(this.selected[1], this.lines); line++) texts.push(this.log.read(line).text);
+      event.clipboardData.setData('text/plain', texts.join('\n'));
+      return event.preventDefault();
+    }
+    const range = selection.getRangeAt(0);
     for (const { row } of this.rows.values()) {
       const text = row.children[1];
       if (!range.intersectsNode(text)) continue;

@@ -6,7 +6,7 @@
 // log begins then. Line numbers count from 1, and stay.
 
 import { Parser } from './ansi.js';
-import { Line } from './line.js';
+import { head, Line } from './line.js';
 import { isSimple } from './width.js';
 
 const BLOCK = 1 << 16; // characters after which a block is full
@@ -62,7 +62,7 @@ class Block {
     const i = line - this.first;
     const size = this.size(line);
     const start = this.starts[i];
-    const text = this.texts ? this.texts[i].slice(0, limit) : this.text.slice(start, start + Math.min(size, limit));
+    const text = head(this.texts ? this.texts[i] : this.text.slice(start, start + size), limit);
     const marks = [];
     for (let m = this.markBefore(start); m < this.marks.length && this.marks[m] < start + text.length; m += 3) {
       marks.push(Math.max(0, this.marks[m] - start), this.marks[m + 1], this.marks[m + 2]);

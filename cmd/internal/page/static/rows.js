@@ -87,7 +87,7 @@ function colour(made, fg, bg, inverse) {
   } else if (bg > 0) {
     const back = rgb(bg);
     let front = fg > 0 ? rgb(fg) : -1;
-    if (front < 0 || contrast(front, back) < 3) front = contrast(0xffffff, back) >= contrast(0, back) ? 0xffffff : 0;
+    if (front < 0 || contrast(front, back) < 4.5) front = contrast(0xffffff, back) >= contrast(0, back) ? 0xffffff : 0;
     made.classList.add('log-back');
     made.style.color = hex(front);
     made.style.backgroundColor = hex(back);

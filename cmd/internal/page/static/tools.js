@@ -22,11 +22,12 @@ export class Tools {
     this.previous = this.button('\u2191', 'Previous hit ( p )', () => view.seek(-1));
     this.next = this.button('\u2193', 'Next hit ( n )', () => view.seek(1));
     this.hits = element('span', 'log-hits');
-    this.hits.setAttribute('role', 'status');
+    this.spoken = element('span', 'log-unseen');
+    this.spoken.setAttribute('role', 'status');
     this.wrap = this.button('Wrap', 'Wrap long lines', () => view.setWrap(!view.layout.wrap));
     this.following = this.button('Follow', 'Follow the end of the log ( f )', () => view.follow(!view.following));
     this.lines = element('span', 'log-count');
-    this.bar.append(this.input, this.case, this.previous, this.next, this.hits, element('span', 'log-gap'), this.lines, this.wrap, this.following);
+    this.bar.append(this.input, this.case, this.previous, this.next, this.hits, this.spoken, element('span', 'log-gap'), this.lines, this.wrap, this.following);
     toggle(this.case, false);
     this.input.addEventListener('input', () => this.search());
 
@@ -43,10 +44,14 @@ export class Tools {
   get matchCase() { return this.case.getAttribute('aria-pressed') === 'true'; }
 
   search() { this.view.search(this.needle, this.matchCase); }
+
+  // say tells a screen reader where the search has gone. The count that is seen changes too often for that.
+  say(hit) { this.spoken.textContent = hit ? `${this.view.find.ordinal(hit)} of ${count(this.view.find.total, 'hit')}, line ${hit.line}` : 'No hits'; }
+
   note(text) { this.ending.textContent = text; }
 
   update() {
-    const { find, hit, log, lines, following, layout } = this.view;
+    const { find, log, lines, following, layout } = this.view;
     text(this.lines, count(lines, 'line'));
     toggle(this.following, following);
     toggle(this.wrap, layout.wrap);
@@ -55,16 +60,22 @@ export class Tools {
     text(this.new, count(fresh, 'new line') + ' \u2193');
     text(this.cut, log.first > 1 ? `${count(log.first - 1, 'older line')} not kept here: download the log to read them` : '');
     const total = find?.total ?? 0;
-    const so = find && !find.done ? '\u2026' : '';
-    text(this.hits, !find ? '' : hit && !so ? `${find.ordinal(hit).toLocaleString('en')} of ${total.toLocaleString('en')}` : count(total, 'hit') + so);
+    text(this.hits, !find ? '' : this.ordinal() + count(total, 'hit') + (find.done ? '' : '\u2026'));
     this.previous.disabled = this.next.disabled = total === 0;
+  }
+
+  ordinal() {
+    const { find, hit, log } = this.view;
+    if (!hit || hit.line < log.first) return '';
+    if (this.counted?.hit !== hit || this.counted.first !== log.first) this.counted = { hit, first: log.first, text: find.ordinal(hit).toLocaleString('en') + ' of ' };
+    return this.counted.text;
   }
 
   // onKey follows the keys, while the reader is in the log or nowhere in particular.
   onKey(event) {
     const { view, input } = this;
     const inside = view.body.parentElement.contains(event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || (!inside && event.target !== document.body)) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || (!inside && event.target !== document.body)) return;
     if (event.target === input) {
       if (event.key === 'Enter') view.seek(event.shiftKey ? -1 : 1);
       else if (event.key === 'Escape') this.leave();
