@@ -2,7 +2,7 @@
 // the DOM. Long lines are cut; a cut line has one row more, for the button that shows more of it. With `wrap`, lines
 // take as many rows as their columns need; a line of which more was asked for is always wrapped.
 
-import { columns, TAB } from './width.js';
+import { rows, TAB } from './width.js';
 
 const SHOWN = 4096; // characters of a line that are shown unless more is asked for
 
@@ -20,7 +20,10 @@ export class Layout {
   }
 
   // forget drops what was computed, after a change of wrap or columns.
-  forget() { this.known = new WeakMap(); } // from a block to {lines, rows}: the rows of its first lines
+  forget() {
+    this.known = new WeakMap(); // from a block to {lines, rows}: the rows of its first lines
+    this.version = (this.version ?? 0) + 1; // changes when lines that were there before are elsewhere
+  }
 
   limit(line) { return this.limits.get(line) ?? SHOWN; }
 
@@ -28,6 +31,7 @@ export class Layout {
   more(line) {
     this.limits.set(line, 4 * this.limit(line));
     this.known.delete(this.log.blockOf(line));
+    this.version++;
   }
 
   rows(line) {
@@ -38,7 +42,7 @@ export class Layout {
     const shown = Math.min(size, limit);
     if (shown <= this.columns / TAB) return 1 + cut; // even if all of it were tabulators
     const { text } = this.log.read(line, shown);
-    return Math.max(1, Math.ceil(columns(text) / this.columns)) + cut;
+    return rows(text, this.columns) + cut;
   }
 
   wraps(line) { return this.wrap || this.limits.has(line); }

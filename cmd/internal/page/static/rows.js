@@ -1,4 +1,4 @@
-// One line of a log as DOM nodes: its number, its text with colours and hits, and a button if it is cut.
+// Lines of a log as DOM nodes: each with its number, its text with colours and hits, and a button if it is cut.
 //
 // What the log says becomes text nodes and nothing else. Colours go through CSSOM, which a Content-Security-Policy
 // without inline styles allows.
@@ -9,7 +9,50 @@ import { BOLD, DIM, INVERSE, ITALIC, STRIKE, TRUE_COLOUR, UNDERLINE } from './an
 const PIECES = 600; // elements of one line; the rest of it has no colours
 const CLASSES = [[BOLD, 'log-bold'], [DIM, 'log-dim'], [ITALIC, 'log-italic'], [UNDERLINE, 'log-underline'], [STRIKE, 'log-strike']];
 
-export function makeRow(line) {
+// Rows is the part of a log that is in the DOM.
+export class Rows {
+  constructor(list) {
+    this.list = list;
+    this.shown = new Map(); // from a line's number to {row, and what it was made from}
+  }
+
+  clear() {
+    this.shown = new Map();
+    this.list.replaceChildren();
+  }
+
+  get texts() { return [...this.shown.values()].map(({ row }) => row.children[1]); }
+
+  // show puts lines into the DOM, and takes the others out. Nodes that stay are not touched, so a selection of text lasts.
+  show(from, to, { log, layout, search, chosen }) {
+    for (const [line, { row }] of this.shown) {
+      if (line >= from && line <= to) continue;
+      if (row.contains(document.activeElement)) this.list.closest('[tabindex]').focus({ preventScroll: true }); // for the keys
+      row.remove();
+      this.shown.delete(line);
+    }
+    const shown = new Map();
+    let place = this.list.firstChild;
+    for (let line = from; line <= to; line++) {
+      const entry = this.shown.get(line) ?? { row: makeRow(line) };
+      const current = search.hit?.line === line ? search.hit.from : -1;
+      const state = [layout.limit(line), search.find, current, line > log.complete ? {} : null]; // {}: it may still change
+      if (!entry.state || state.some((part, i) => part !== entry.state[i])) {
+        const content = log.read(line, state[0]);
+        fillRow(entry.row, content, search.find ? search.find.hits(content.text) : [], current);
+        entry.state = state;
+      }
+      entry.row.classList.toggle('log-wrapped', layout.wraps(line));
+      entry.row.classList.toggle('log-selected', chosen.has(line));
+      if (entry.row === place) place = place.nextSibling;
+      else this.list.insertBefore(entry.row, place);
+      shown.set(line, entry);
+    }
+    this.shown = shown;
+  }
+}
+
+function makeRow(line) {
   const row = element('div', 'log-line');
   const number = element('a', 'log-number', String(line));
   number.href = '#L' + line;
@@ -21,7 +64,7 @@ export function makeRow(line) {
 
 // fillRow shows a line's content (of Log.read) and marks the hits: [from, to, from, ...]; current is the offset of the one
 // that is looked at, or -1.
-export function fillRow(row, content, hits, current) {
+function fillRow(row, content, hits, current) {
   const pieces = [];
   let at = 0, hit = 0, rest = '';
   spans(content, (text, fg, bg) => {

@@ -43,15 +43,16 @@ export class Tools {
   get needle() { return this.input.value; }
   get matchCase() { return this.case.getAttribute('aria-pressed') === 'true'; }
 
-  search() { this.view.search(this.needle, this.matchCase); }
+  search() { this.view.look(this.needle, this.matchCase); }
 
   // say tells a screen reader where the search has gone. The count that is seen changes too often for that.
-  say(hit) { this.spoken.textContent = hit ? `${this.view.find.ordinal(hit)} of ${count(this.view.find.total, 'hit')}, line ${hit.line}` : 'No hits'; }
+  say(hit) { this.spoken.textContent = hit ? `${this.view.search.find.ordinal(hit)} of ${count(this.view.search.find.total, 'hit')}, line ${hit.line}` : 'No hits'; }
 
   note(text) { this.ending.textContent = text; }
 
   update() {
-    const { find, log, lines, following, layout } = this.view;
+    const { log, lines, following, layout } = this.view;
+    const { find } = this.view.search;
     text(this.lines, count(lines, 'line'));
     toggle(this.following, following);
     toggle(this.wrap, layout.wrap);
@@ -65,7 +66,8 @@ export class Tools {
   }
 
   ordinal() {
-    const { find, hit, log } = this.view;
+    const { find, hit } = this.view.search;
+    const { log } = this.view;
     if (!hit || hit.line < log.first) return '';
     if (this.counted?.hit !== hit || this.counted.first !== log.first) this.counted = { hit, first: log.first, text: find.ordinal(hit).toLocaleString('en') + ' of ' };
     return this.counted.text;
@@ -88,7 +90,7 @@ export class Tools {
     else if (event.key === 'G' || event.key === 'End') view.follow(true);
     else if (event.key === 'n') view.seek(1);
     else if (event.key === 'p' || event.key === 'N') view.seek(-1);
-    else if (event.key === 'Escape') view.find ? this.leave() : view.select(null);
+    else if (event.key === 'Escape') view.search.find ? this.leave() : view.choose();
     else return;
     event.preventDefault();
   }

@@ -15,9 +15,18 @@ export function charWidth(char) {
 
 export function isSimple(text) { return SIMPLE.test(text); }
 
-export function columns(text) {
-  if (isSimple(text)) return text.length;
-  let at = 0;
-  for (const char of text) at += char === '\t' ? TAB - at % TAB : charWidth(char);
-  return at;
+// rows counts the rows of that many columns which a text needs, when it is broken anywhere.
+export function rows(text, columns) {
+  if (isSimple(text)) return Math.max(1, Math.ceil(text.length / columns));
+  let rows = 1, at = 0;
+  for (const char of text) {
+    let width = char === '\t' ? TAB - at % TAB : charWidth(char);
+    if (at + width > columns) {
+      rows++;
+      at = 0;
+      if (char === '\t') width = Math.min(TAB, columns);
+    }
+    at += width;
+  }
+  return rows;
 }
