@@ -167,6 +167,8 @@ func TestLogViewSearches(t *testing.T) {
 	press(t, ctx, "p")
 	press(t, ctx, "N", chromedp.KeyModifiers(chromedp.ModifierShift))
 	want(t, ctx, hits("11 of 20 hits"))
+	press(t, ctx, "l")
+	want(t, ctx, `location.hash === '#L10340'`)
 
 	do(t, ctx, `$('[aria-label="Match case"]').click()`)
 	want(t, ctx, hits("0 hits"), `$('[aria-label="Next hit"]').disabled`)

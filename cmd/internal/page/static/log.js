@@ -5,7 +5,8 @@
 //
 // Only the lines that can be seen are in the DOM (rows.js, layout.js, scroll.js). Work is done in slices of a few
 // milliseconds, so the page stays responsive. Of a very long log the newest part is kept (model.js). The keys / f g G n p
-// Esc Home End work while the focus is in the log, or nowhere in particular; the page sees them as defaultPrevented.
+// l Esc Home End work while the focus is in the log, or nowhere in particular; the page sees them as defaultPrevented. (l
+// chooses the line of the hit that is looked at, or else the line on top.)
 // It does not fetch anything, and it offers no download: that is the page's.
 
 import { Chosen, fromHash, selectedText } from './chosen.js';

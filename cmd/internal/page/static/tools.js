@@ -6,7 +6,7 @@ export class Tools {
   constructor(view) {
     this.view = view;
     this.bar = element('div', 'log-tools');
-    this.bar.setAttribute('role', 'toolbar');
+    this.bar.setAttribute('role', 'group');
     this.bar.setAttribute('aria-label', 'Log tools');
     this.input = element('input', 'log-search');
     this.input.type = 'search';
@@ -90,6 +90,7 @@ export class Tools {
     else if (event.key === 'G' || event.key === 'End') view.follow(true);
     else if (event.key === 'n') view.seek(1);
     else if (event.key === 'p' || event.key === 'N') view.seek(-1);
+    else if (event.key === 'l') view.choose(view.search.hit?.line ?? view.anchor.line);
     else if (event.key === 'Escape') view.search.find ? this.leave() : view.choose();
     else return;
     event.preventDefault();

@@ -19,12 +19,20 @@ export function isSimple(text) { return SIMPLE.test(text); }
 export function rows(text, columns) {
   if (isSimple(text)) return Math.max(1, Math.ceil(text.length / columns));
   let rows = 1, at = 0;
-  for (const char of text) {
-    let width = char === '\t' ? TAB - at % TAB : charWidth(char);
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    let width = 1;
+    if (code === 9) {
+      width = TAB - at % TAB;
+    } else if (code >= 0x300) {
+      const char = String.fromCodePoint(text.codePointAt(i));
+      width = charWidth(char);
+      i += char.length - 1;
+    }
     if (at + width > columns) {
       rows++;
       at = 0;
-      if (char === '\t') width = Math.min(TAB, columns);
+      if (code === 9) width = Math.min(TAB, columns);
     }
     at += width;
   }
