@@ -246,6 +246,14 @@ func TestLogViewPlaces(t *testing.T) {
 			want(t, ctx, `misplaced().length === 0`, `texts().some((text) => text.startsWith('line 501 ') && text.length > 9999)`, `view.chosen.has(501)`)
 			do(t, ctx, `view.setWrap(false)`)
 			want(t, ctx, `misplaced().length === 0`)
+
+			do(t, ctx, `view.append(bytes('x'.repeat(3 << 20) + '\nthe end\n')); view.follow(true)`)
+			want(t, ctx, `misplaced().length === 0`, `texts().pop() === 'the end'`)
+			for range 4 {
+				do(t, ctx, `const buttons = document.querySelectorAll('button.log-more'); buttons[buttons.length - 1].click(); view.follow(true)`)
+				want(t, ctx, `misplaced().length === 0`)
+			}
+			want(t, ctx, `[...document.querySelectorAll('.log-more')].pop().textContent === '\u2026 2,097,152 more characters, only in the downloaded log'`)
 		})
 	}
 }

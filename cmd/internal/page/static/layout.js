@@ -1,7 +1,9 @@
 // Where each line of a log is, in rows of equal height: which line is at a row, and the other way round, without asking
-// the DOM. Long lines are cut; a cut line has one row more, for the button that shows more of it. With `wrap`, lines
-// take as many rows as their columns need; a line of which more was asked for is always wrapped.
+// the DOM. Long lines are cut; a cut line has one row more, for the button that shows more of it, or the note that no
+// more is kept. With `wrap`, lines take as many rows as their columns need; a line of which more was asked for is always
+// wrapped.
 
+import { LINE_LIMIT } from './line.js';
 import { rows, TAB } from './width.js';
 
 const SHOWN = 4096; // characters of a line that are shown unless more is asked for
@@ -10,7 +12,7 @@ export class Layout {
   constructor(log) {
     this.log = log;
     this.wrap = false;
-    this.columns = 80; // of a row
+    this.columns = 0; // of a row
     this.clear();
   }
 
@@ -37,7 +39,7 @@ export class Layout {
   rows(line) {
     const size = this.log.size(line);
     const limit = this.limit(line);
-    const cut = size > limit ? 1 : 0;
+    const cut = size > limit || (size >= LINE_LIMIT - 1 && this.log.read(line, 0).lost > 0) ? 1 : 0;
     if (!this.wraps(line)) return 1 + cut;
     const shown = Math.min(size, limit);
     if (shown <= this.columns / TAB) return 1 + cut; // even if all of it were tabulators

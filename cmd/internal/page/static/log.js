@@ -153,6 +153,7 @@ export class LogView {
     this.body.style.setProperty('--log-digits', digits);
     const columns = Math.max(10, Math.floor(this.body.clientWidth / this.charWidth) - digits - 3);
     if (columns === this.layout.columns) return;
+    this.body.style.setProperty('--log-columns', columns); // wrapped lines are as wide as the view, however wide the others are
     this.layout.columns = columns;
     if (this.layout.wrap || this.layout.limits.size > 0) this.layout.forget();
   }
