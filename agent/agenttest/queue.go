@@ -236,12 +236,17 @@ func (q *queue) status(id schema.TaskID) (schema.TaskStatus, error) {
 }
 
 func (q *queue) pending(provisionerID string) []schema.TaskStatus {
+	return q.list(func(s schema.TaskStatus) bool { return s.State == schema.Pending && s.ProvisionerID == provisionerID })
+}
+
+// list gives the tasks that are wanted, in the order of their posting.
+func (q *queue) list(wanted func(schema.TaskStatus) bool) []schema.TaskStatus {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sweep(q.now())
 	statuses := []schema.TaskStatus{}
 	for _, t := range q.all {
-		if t.status.State == schema.Pending && t.status.ProvisionerID == provisionerID {
+		if wanted(t.status) {
 			statuses = append(statuses, t.snapshot())
 		}
 	}

@@ -243,6 +243,20 @@ func (s *Server) PostAndClaim(w schema.Worker) (schema.Claim, error) {
 	return schema.Claim{ClaimAnswer: s.claimAnswer(status), Worker: w, TaskID: status.TaskID}, nil
 }
 
+// Tasks gives the status of every task, in the order in which they were posted.
+func (s *Server) Tasks() []schema.TaskStatus {
+	return s.queue.list(func(schema.TaskStatus) bool { return true })
+}
+
+// Status gives the status of a task, as GET /task/:id/status does, without HTTP.
+func (s *Server) Status(id schema.TaskID) (schema.TaskStatus, error) {
+	status, err := s.queue.status(id)
+	if err != nil {
+		return schema.TaskStatus{}, fmt.Errorf("status of task %s: %w", id, err)
+	}
+	return status, nil
+}
+
 // LoseClaim takes the running task's run away from its worker, as if the claim had expired: the next reclaim
 // answers 404, and the task is pending again (or failed, without retries left).
 func (s *Server) LoseClaim(id schema.TaskID) error {

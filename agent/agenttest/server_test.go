@@ -275,3 +275,28 @@ func TestHistory(t *testing.T) {
 		}
 	}
 }
+
+func TestTasks(t *testing.T) {
+	srv := start(t, agenttest.Options{})
+	if tasks := srv.Tasks(); tasks == nil || len(tasks) != 0 {
+		t.Errorf("%+v", tasks)
+	}
+	first, err := srv.PostAndClaim(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := srv.PostTask(schema.Task{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks := srv.Tasks()
+	if len(tasks) != 2 || tasks[0].TaskID != first.Task() || tasks[0].State != schema.Running || tasks[1].TaskID != second.TaskID || tasks[1].State != schema.Pending {
+		t.Errorf("%+v", tasks)
+	}
+	if status, err := srv.Status(first.Task()); err != nil || status.State != schema.Running || len(status.Runs) != 1 {
+		t.Errorf("%+v, %v", status, err)
+	}
+	if _, err := srv.Status(schema.NewTaskID()); err == nil {
+		t.Error("an unknown task has a status")
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/taskcluster/upload-agent/schema"
 )
@@ -49,6 +50,17 @@ func (s *Storage) Result(ctx context.Context, id schema.TaskID, run schema.RunID
 // Resolution reads resolution.json. ErrNotFound: the task is not resolved, or it failed; failed tasks leave none.
 func (s *Storage) Resolution(ctx context.Context, id schema.TaskID) (schema.Resolution, error) {
 	return fetch[schema.Resolution](ctx, s.caller, s.doc(id, "resolution.json"))
+}
+
+// Document reads a document of a task as it is stored, whatever it says: name is "task.json", "resolution.json", or
+// "runs/0/logs.json". For those who show or check documents; an answer of more than [schema.MaxBytes] is ErrTooLarge.
+func (s *Storage) Document(ctx context.Context, id schema.TaskID, name string) ([]byte, error) {
+	var document []byte
+	err := s.document(ctx, s.doc(id, strings.Split(name, "/")...), func(data []byte) error {
+		document = data
+		return nil
+	})
+	return document, err
 }
 
 // CompletedBy answers the question that a 404 to [Client.Completed] leaves: is the task resolved by this run of this worker?

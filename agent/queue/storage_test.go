@@ -143,3 +143,18 @@ func TestRuns(t *testing.T) {
 		t.Errorf("%d runs of a storage that has everything, %v", len(runs), err)
 	}
 }
+
+// A document can be had as it is, whatever it says.
+func TestDocumentAsItIs(t *testing.T) {
+	const broken = `{"version": 7, "broken"`
+	s := storage(t, files(t, 404, map[string]string{"runs/3/logs.json": broken}).URL, options(t))
+	if data, err := s.Document(deadline(t), taskID, "runs/3/logs.json"); err != nil || string(data) != broken {
+		t.Errorf("%q, %v", data, err)
+	}
+	for _, id := range []schema.TaskID{taskID, "no id"} {
+		var e *queue.Error
+		if _, err := s.Document(deadline(t), id, "task.json"); !errors.Is(err, queue.ErrNotFound) || !errors.As(err, &e) || e.Object != string(id)+"/task.json" {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
