@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/cmd/internal/page"
 	"github.com/taskcluster/upload-agent/schema"
 )
 
@@ -21,8 +22,8 @@ func inspectCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
 		Usage:     "print what a task has left in the task storage",
-		UsageText: "upload-agent inspect [--storage URL] TASKID",
-		Flags:     append([]cli.Flag{storageFlag()}, logFlags()...),
+		UsageText: "upload-agent inspect [--storage URL] [--serve[=ADDR]] TASKID",
+		Flags:     append([]cli.Flag{storageFlag(), serveFlag()}, logFlags()...),
 		Action:    func(ctx context.Context, cmd *cli.Command) error { return inspect(ctx, cmd, io) },
 	}
 }
@@ -32,12 +33,22 @@ func inspect(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if cmd.Args().Len() != 1 || !id.Valid() {
 		return usageError(errors.New("inspect needs one TASKID: 22 characters of A-Z a-z 0-9 - _"))
 	}
-	storage, _, err := io.storage(cmd)
+	storage, logger, err := io.storage(cmd)
 	if err != nil {
 		return err
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
+	inspector, err := startInspector(ctx, cmd, page.Options{Storage: storage, Tasks: only(id)}, logger)
+	if err != nil {
+		return failure(err)
+	}
+	if inspector != nil {
+		defer inspector.close()
+		inspector.announce(io, "/tasks/"+string(id))
+		<-ctx.Done()
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
 
@@ -46,6 +57,11 @@ func inspect(ctx context.Context, cmd *cli.Command, io *stdio) error {
 		return failure(err)
 	}
 	return nil
+}
+
+// only lists one task.
+func only(id schema.TaskID) func(context.Context) ([]schema.TaskStatus, error) {
+	return func(context.Context) ([]schema.TaskStatus, error) { return []schema.TaskStatus{{TaskID: id}}, nil }
 }
 
 // inspection prints one task.

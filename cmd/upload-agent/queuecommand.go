@@ -9,19 +9,21 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/agent/queue"
 )
 
 func queueCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "queue",
 		Usage:     "run the embedded queue and storage alone, to develop a worker against",
-		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
+		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
 		Description: "The queue keeps its tasks in memory: what is in DIR from before can be read (tail, inspect), not claimed.\n" +
 			"Prints the two URLs, and then every message that the queue publishes.",
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "dir", Required: true, Usage: "keep the storage in `DIR`", Sources: env("dir")},
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8450", Usage: "serve the queue on `ADDR`", Sources: env("listen")},
 			&cli.StringFlag{Name: "storage-listen", Value: "127.0.0.1:8451", Usage: "serve the storage on `ADDR`", Sources: env("storage-listen")},
+			serveFlag(),
 		}, faultFlags()...), logFlags()...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return serveQueue(ctx, cmd, io) },
 	}
@@ -50,9 +52,19 @@ func serveQueue(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if err != nil {
 		return failure(err)
 	}
+	storage, err := queue.NewStorage(server.StorageURL(), queue.Options{Logger: logger})
+	var inspector *inspector
+	if err == nil {
+		inspector, err = startInspector(ctx, cmd, inspectorOf(server, storage), logger)
+	}
+	if err != nil {
+		return failure(errors.Join(err, server.Close()))
+	}
+	defer inspector.close()
 	fmt.Fprintf(io.out, "queue   %s\nstorage %s\n", server.QueueURL(), server.StorageURL())
 	fmt.Fprintf(io.err, "Post a task to %s/task/new, then: upload-agent exec --queue %s --storage %s --task-id ID -- COMMAND\nStop with Ctrl-C.\n",
 		server.QueueURL(), server.QueueURL(), server.StorageURL())
+	inspector.announce(io, "/")
 	events := server.Events(ctx)
 	for event := range events {
 		fmt.Fprintf(io.out, "%s %s\n", event.Exchange, event.RoutingKey)

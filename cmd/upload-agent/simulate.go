@@ -26,9 +26,11 @@ func simulateCommand(io *stdio) *cli.Command {
 		Usage:     "run a command as a task, with a queue and a storage of its own on this machine",
 		UsageText: "upload-agent simulate [OPTIONS] [-- COMMAND ARGUMENTS...]",
 		Description: "Posts a task to an embedded queue, claims it, runs COMMAND (or a small built-in job) through the\n" +
-			"same agent that real workers use, and leaves what was stored in DIR/<taskId>/.",
+			"same agent that real workers use, and leaves what was stored in DIR/<taskId>/.\n" +
+			"With --serve it prints the URL of a page on which to watch the run, and stays until Ctrl-C for you to look around.",
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "keep the storage in `DIR` (default: a new temporary folder)", Sources: env("dir")},
+			serveFlag(),
 		}, faultFlags()...), runFlags()...),
 		StopOnNthArg: &one,
 		Action:       func(ctx context.Context, cmd *cli.Command) error { return simulate(ctx, cmd, io) },
@@ -84,7 +86,18 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	} else {
 		t.work = builtinJob(io.out)
 	}
+	inspector, err := startInspector(ctx, cmd, inspectorOf(server, t.storage), t.logger)
+	if err != nil {
+		return runFailure(err)
+	}
+	defer inspector.close()
+	inspector.announce(io, "/tasks/"+string(t.claim.Task()))
 	err = t.run(ctx)
+	if failed := (*statusError)(nil); inspector != nil && errors.As(err, &failed) && failed.err != nil {
+		fmt.Fprintf(io.err, "upload-agent: %v\n", failed.err) // now, rather than after a long look at the page
+		failed.err = nil
+	}
+	inspector.wait(io)
 	if broken := server.Violations(); len(broken) > 0 {
 		violated := fmt.Errorf("the order of reports was violated; please report this: %s", strings.Join(broken, "; "))
 		if s := (*statusError)(nil); errors.As(err, &s) {
@@ -106,7 +119,9 @@ func (t *taskRun) claimFrom(ctx context.Context, server *agenttest.Server, argv 
 	if argv == nil {
 		argv = []string{}
 	}
-	status, err := server.PostTask(schema.Task{Timeout: 60, Payload: map[string]any{"command": argv}})
+	status, err := server.PostTask(schema.Task{
+		Timeout: 60, Payload: map[string]any{"command": argv}, Metadata: schema.TaskMetadata{Name: taskName(argv)},
+	})
 	if err != nil {
 		return err
 	}
@@ -116,6 +131,16 @@ func (t *taskRun) claimFrom(ctx context.Context, server *agenttest.Server, argv 
 	defer cancel()
 	t.claim, err = t.queue.Claim(ctx, status.TaskID, schema.Worker{WorkerGroup: "simulate", WorkerID: "simulate"})
 	return err
+}
+
+// taskName names a task after its command, or leaves the name to the queue.
+func taskName(argv []string) string {
+	const most = 80 // characters that say enough; a task may have 255
+	name := []rune(strings.ToValidUTF8(strings.Join(strings.Fields(strings.Join(argv, " ")), " "), "\uFFFD"))
+	if len(name) > most {
+		name = append(name[:most-1], '…')
+	}
+	return string(name)
 }
 
 // builtinJob is what simulate runs if it is given no command: a few lines of log and one artifact.
