@@ -54,12 +54,12 @@ func TestChunkerNext(t *testing.T) {
 func TestRhythm(t *testing.T) {
 	r := rhythm{time.Second, 10 * time.Second}
 	for age, want := range map[time.Duration]time.Duration{
-		-time.Second:     time.Second,
-		0:                time.Second,
-		time.Minute:      time.Second,
-		5 * time.Minute:  5 * time.Second,
-		10 * time.Minute: 10 * time.Second,
-		24 * time.Hour:   10 * time.Second,
+		-time.Second:    time.Second,
+		0:               time.Second,
+		time.Hour:       time.Second,
+		5 * time.Hour:   5 * time.Second,
+		10 * time.Hour:  10 * time.Second,
+		240 * time.Hour: 10 * time.Second,
 	} {
 		if got := r.interval(age, 0); got != want {
 			t.Errorf("interval at age %v is %v, want %v", age, got, want)
@@ -73,6 +73,14 @@ func TestRhythm(t *testing.T) {
 	for random, want := range map[float64]time.Duration{0: 10 * time.Second, 0.5: 10500 * time.Millisecond} {
 		if got := jittered(10*time.Second, random); got != want {
 			t.Errorf("jittered by %v is %v, want %v", random, got, want)
+		}
+	}
+}
+
+func TestNextLook(t *testing.T) {
+	for idle, want := range map[int]time.Duration{0: 900, 1: 250, 2: 500, 3: 1000, 4: 2000, 5: 2000, 1 << 40: 2000} {
+		if got := nextLook(time.Second, idle); got != want*time.Millisecond {
+			t.Errorf("after %d looks without news: %v, want %v ms", idle, got, int(want))
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 // PublishOptions adjust [Publish]. The zero value works.
 type PublishOptions struct {
 	Interval    time.Duration // least time between two flushes of a young log; default 1 s
-	MaxInterval time.Duration // the same of an old one; default 10 s. Between them it is a sixtieth of the log's age
+	MaxInterval time.Duration // the same of an old one; default 10 s. Between them it is a second for each hour of the log's age
 	TailSize    int           // most bytes the index holds inline; default and at most 16 KiB
 	MaxChunk    int64         // most new bytes in one chunk, besides those of chunks that it replaces; default 16 MiB, at least TailSize
 	TextLimit   int64         // most bytes of the text while the log is live; default 16 MiB

@@ -323,9 +323,12 @@ func TestPublishRhythm(t *testing.T) {
 	const step = 100 * time.Millisecond
 	p := inBubble(t, livelog.PublishOptions{}, nil, func(p *publishing) {
 		p.pause(30 * time.Minute / 60 / 60) // half a second: the first bytes are flushed at once whenever they come
-		for range 20 * time.Minute / step {
-			p.write(10)
-			p.pause(step)
+		for _, age := range []time.Duration{0, time.Hour, 3 * time.Hour, 11 * time.Hour} {
+			p.pause(age - time.Since(p.start))
+			for range 3 * time.Minute / step {
+				p.write(10)
+				p.pause(step)
+			}
 		}
 		p.pause(time.Minute)
 		before := len(p.puts)
@@ -343,11 +346,11 @@ func TestPublishRhythm(t *testing.T) {
 	}
 	for i, put := range puts[1 : len(puts)-2] {
 		last := puts[i]
-		want := min(max(last.At/60, time.Second), 10*time.Second)
-		if gap := put.At - last.At; gap < want || gap > want+want/10+step {
+		want := min(max(last.At/3600, time.Second), 10*time.Second)
+		if gap := put.At - last.At; gap < want || gap > want+want/10+step && gap < 30*time.Minute {
 			t.Errorf("%v after the flush at %v, want %v, a tenth more at most", gap, last.At, want)
 		}
-		if poll := time.Duration(put.Index.PollAfterMs) * time.Millisecond; poll < put.At/60 && poll < 10*time.Second {
+		if poll := time.Duration(put.Index.PollAfterMs) * time.Millisecond; poll < put.At/3600 && poll < 10*time.Second {
 			t.Errorf("at %v: poll after %v", put.At, poll)
 		}
 	}

@@ -22,7 +22,7 @@ type ReaderOptions struct {
 	Offset       int64             // the first byte of the log to read; one that is not written yet is waited for, io.EOF if the log ends before it
 	LastLines    int               // if not 0, Offset does not count: begin so many lines before the end that the log has at the first look; -1: at that end
 	MinPoll      time.Duration     // least time between two looks at the index; default 100 ms
-	MaxPoll      time.Duration     // most time between two looks; default 30 s
+	MaxPoll      time.Duration     // most time between two looks; default 30 s. Between them the index says how often it is replaced
 	Attempts     int               // how often an answer that makes no sense is tried without progress; default 12, about a minute
 	StallTimeout time.Duration     // a request on which nothing moves for this long is sent again; default 30 s
 	Logger       *slog.Logger      // told of every retry, at debug level; default: discards
@@ -73,6 +73,8 @@ type Reader struct {
 	index  *schema.LogIndex
 	etag   string    // of that index
 	pollAt time.Time // when to look at the index again
+	sent   time.Time // when the latest look began
+	idle   int       // looks in a row that have shown nothing new
 	found  bool      // offset is where reading begins, also with LastLines
 	rest   []byte    // what was read from offset on and not given
 	body   io.ReadCloser
@@ -178,6 +180,7 @@ func (r *Reader) look() error {
 	if !r.sleep(time.Until(r.pollAt)) {
 		return nil
 	}
+	r.sent = time.Now()
 	// Asking for gzip by hand keeps the transport from decoding without a bound.
 	header := http.Header{"Accept-Encoding": {gzipped}}
 	if r.etag != "" {
@@ -212,10 +215,19 @@ func (r *Reader) look() error {
 
 // accept takes the index as the newest one.
 func (r *Reader) accept(index schema.LogIndex, etag string) {
-	poll := time.Duration(min(index.PollAfterMs, 1<<30)) * time.Millisecond
-	poll = min(max(poll, r.o.MinPoll), r.o.MaxPoll)
+	news := r.index == nil || index.Size > r.index.Size || index.Complete
+	if r.idle++; news {
+		r.idle = 0
+	}
+	poll := nextLook(time.Duration(min(index.PollAfterMs, 1<<30))*time.Millisecond, r.idle)
+	if poll = min(max(poll, r.o.MinPoll), r.o.MaxPoll); !news {
+		poll = jittered(poll, rand.Float64())
+	}
 	r.index, r.etag = &index, etag
-	r.pollAt = time.Now().Add(jittered(poll, rand.Float64()))
+	r.pollAt = r.sent.Add(poll)
+	if least := time.Now().Add(r.o.MinPoll); r.pollAt.Before(least) {
+		r.pollAt = least
+	}
 	r.tries, r.wrong = 0, 0
 }
 
