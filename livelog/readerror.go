@@ -12,6 +12,9 @@ var (
 	ErrMissing    = errors.New("the object is not there")
 	ErrShort      = errors.New("the chunk is shorter than the index says")
 	ErrRedirected = errors.New("redirected")
+	ErrChanged    = errors.New("the text has changed while it was read")
+	ErrNotYet     = errors.New("the log has no index yet")
+	ErrUnfinished = errors.New("the log is unfinished")
 	ErrURL        = errors.New("want an absolute http or https URL")
 )
 
