@@ -8,7 +8,7 @@
 // its text: replaced each time the log has doubled, and once more, whole, when it ends.
 //
 // Where readers can reach the worker, a [Handler] serves the spool itself over HTTP, as it grows, to whoever has
-// one of its [Links].
+// one of its [Links]. A [TextReader] follows that, and reads stored texts.
 //
 // It promises:
 //

@@ -188,6 +188,14 @@ func TestBadInput(t *testing.T) {
 		{"tail " + goodID + "/0/../x", "", 2, ".."},
 		{"tail ftp://example.com/log", "", 2, "http and https"},
 		{"tail http://", "", 2, "http and https"},
+		{"tail -n 1 --offset 2 " + goodID, "", 2, "exclude each other"},
+		{"tail -n 0 --offset 0 " + goodID, "", 2, "exclude each other"},
+		{"tail -n x " + goodID, "", 2, "flag -n"},
+		{"tail --lines=-1 " + goodID, "", 2, "--lines -1"},
+		{"tail --lines 99999999999 " + goodID, "", 2, "--lines"},
+		{"tail --offset=-1 " + goodID, "", 2, "--offset -1"},
+		{"tail --give-up-after 0s " + goodID, "", 2, "--give-up-after"},
+		{"tail --queue ftp://x " + goodID, "", 2, "--queue"},
 	}
 	for _, row := range rows {
 		separator := " "

@@ -37,7 +37,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		s = usageError(err) // whatever the command line package has to say is about usage
 	}
 	if s.err != nil {
-		fmt.Fprintf(stderr, "upload-agent: %v\n", s.err)
+		fmt.Fprintf(stderr, "upload-agent: %s\n", printableLines(s.err.Error()))
 	}
 	if s.hint != "" {
 		fmt.Fprintf(stderr, "upload-agent: %s\n", s.hint)

@@ -58,20 +58,23 @@ func TestTailFindsTheLog(t *testing.T) {
 func TestInspectShowsAllAndSteersNothing(t *testing.T) {
 	result := strings.NewReplacer(`"a":"http://x/a"`, `"art\u001b":"http://x/a"`, `"result":{}`, `"result":{"missingArtifacts":{"gone\u001b":"no \u001bfile"}}`).Replace(goodResult)
 	url := storageOf(t, map[string]string{
-		"task.json":        strings.Replace(goodTask, `"name":"n"`, `"name":"n\u001b"`, 1),
+		"task.json":        strings.Replace(goodTask, `"name":"n"`, `"name":"n\u001b\u202e"`, 1),
 		"runs/0/logs.json": logsOf(`"log\u001b":"http://x/l"`), "runs/0/result.json": result,
 	})
 	var stdout, stderr bytes.Buffer
 	if status := run([]string{"upload-agent", "inspect", "--storage", url, goodID}, nil, &stdout, &stderr); status != 0 {
 		t.Fatalf("status %d: %s", status, stderr.String())
 	}
-	for _, want := range []string{": n\uFFFD\n", "artifact art\uFFFD  http://x/a", "log log\uFFFD  http://x/l", "missing gone\uFFFD: no \uFFFDfile"} {
+	for _, want := range []string{": n\uFFFD\uFFFD\n", "artifact art\uFFFD  http://x/a", "log log\uFFFD  http://x/l", "missing gone\uFFFD: no \uFFFDfile"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("no %q in\n%s", want, stdout.String())
 		}
 	}
-	if strings.Contains(stdout.String(), "\x1b") {
+	if strings.ContainsAny(stdout.String(), "\x1b\u202e") {
 		t.Errorf("an escape is printed: %q", stdout.String())
+	}
+	if status := run([]string{"upload-agent", "inspect", "--\x1b]0;title\x07"}, nil, &stdout, &stderr); status != statusUsage || strings.Contains(stderr.String(), "\x1b") {
+		t.Errorf("status %d, an error that is printed: %q", status, stderr.String())
 	}
 }
 

@@ -78,15 +78,3 @@ func formatDuration(d time.Duration) string {
 		return d.Round(10 * time.Millisecond).String()
 	}
 }
-
-// printable shows text of unknown origin on a terminal without letting it steer the terminal.
-func printable(s string) string {
-	clean := make([]rune, 0, len(s))
-	for _, r := range s {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			r = '\uFFFD'
-		}
-		clean = append(clean, r)
-	}
-	return string(clean)
-}

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
+	"math"
+	"os"
 	"syscall"
 	"time"
 
@@ -16,175 +14,124 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/cmd/upload-agent/internal/viewer"
 	"github.com/taskcluster/upload-agent/livelog"
-	"github.com/taskcluster/upload-agent/schema"
 )
 
 func tailCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "tail",
 		Usage:     "print a log, and follow it until it ends",
-		UsageText: "upload-agent tail [--storage URL] TASKID[/RUNID[/LOG]] | URL",
-		Description: "Without RUNID it takes the latest run; without LOG it takes " + agent.DefaultLog + ".\n" +
-			"A URL is that of a live log's index, or of a stored log.",
-		Flags: append([]cli.Flag{storageFlag()}, logFlags()...),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			if cmd.Args().Len() != 1 {
-				return usageError(errors.New("tail needs one TASKID[/RUNID[/LOG]] or URL"))
-			}
-			storage, logger, err := io.storage(cmd)
-			if err != nil {
-				return err
-			}
-			target, err := parseTarget(cmd.Args().First())
-			if err != nil {
-				return usageError(err)
-			}
-			ctx, stop := interruptible(ctx)
-			defer stop()
-			target.notice = io.err
-			err = target.tail(ctx, storage, io.out, livelog.ReaderOptions{Logger: logger})
-			switch {
-			case err == nil:
-				return nil
-			case ctx.Err() != nil:
-				return &statusError{status: statusSignal + 2} // Ctrl-C is how one stops reading
-			case errors.Is(err, syscall.EPIPE):
-				return &statusError{status: statusSignal + 13} // so is a pipe into head
-			default:
-				return failure(err)
-			}
-		},
+		UsageText: "upload-agent tail [-f] [-n LINES | --offset BYTE] [--storage URL] TASKID[/RUNID[/LOG]] | URL",
+		Description: "Prints what there is of a log; with -f it waits for it, and goes on until it ends. Without RUNID it takes\n" +
+			"the latest run; without LOG it takes " + agent.DefaultLog + ". A URL is that of a live log's index, of a stored log,\n" +
+			"or a link to a worker. The status is 1 if a log that is followed stays unfinished: its worker has died.\n" +
+			"On a terminal, colours pass, of a progress bar its newest state is seen, and what could steer the terminal\n" +
+			"is dropped or made visible; everywhere else the bytes are those of the log.",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the log is complete", Sources: env("follow")},
+			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "begin with the last `LINES`; 0: only what is new", Sources: env("lines")},
+			&cli.Int64Flag{Name: "offset", Usage: "begin at `BYTE`, counted from 0", Sources: env("offset")},
+			&cli.BoolFlag{Name: "raw", Usage: "on a terminal, too, print the bytes as they are", Sources: env("raw")},
+			storageFlag(),
+			&cli.StringFlag{Name: "queue", Usage: "ask the queue, too, whether a run has ended: `URL` of its API, ending in /v1", Sources: env("queue")},
+			&cli.DurationFlag{Name: "give-up-after", Value: time.Minute, Usage: "how long the log of a run that has ended must stay as it is to count as unfinished", Sources: env("give-up-after")},
+		}, logFlags()...),
+		Action: func(ctx context.Context, cmd *cli.Command) error { return tail(ctx, cmd, io) },
 	}
 }
 
-// target is what tail is asked to print: a URL, or a log of a run of a task.
-type target struct {
-	url    string
-	taskID schema.TaskID
-	runID  schema.RunID // -1: the latest
-	log    string
-	notice io.Writer // told once that there is no log yet
+func tail(ctx context.Context, cmd *cli.Command, io *stdio) error {
+	target, o, err := tailOptions(cmd, io)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	switch err := target.print(ctx, io.viewer(cmd.Bool("raw")), o); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return &statusError{status: statusSignal + 2} // Ctrl-C is how one stops reading
+	case errors.Is(err, syscall.EPIPE):
+		return &statusError{status: statusSignal + 13} // so is a pipe into head
+	default:
+		return failure(err)
+	}
 }
 
-func parseTarget(arg string) (target, error) {
-	if strings.Contains(arg, "://") {
-		u, err := url.Parse(arg)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return target{}, errors.New("tail takes http and https URLs")
-		}
-		return target{url: arg}, nil
+// tailOptions are what the command line says.
+func tailOptions(cmd *cli.Command, io *stdio) (target, livelog.ReaderOptions, error) {
+	var o livelog.ReaderOptions
+	if cmd.Args().Len() != 1 {
+		return target{}, o, usageError(errors.New("tail needs one TASKID[/RUNID[/LOG]] or URL"))
 	}
-	id, rest, _ := strings.Cut(arg, "/")
-	t := target{taskID: schema.TaskID(id), runID: -1, log: agent.DefaultLog}
-	if !t.taskID.Valid() {
-		return t, fmt.Errorf("tail %q: a taskId is 22 characters of A-Z a-z 0-9 - _", arg)
+	storage, logger, err := io.storage(cmd)
+	if err != nil {
+		return target{}, o, err
 	}
-	if rest == "" {
-		return t, nil
+	t, err := parseTarget(cmd.Args().First())
+	if err != nil {
+		return t, o, usageError(err)
 	}
-	number, log, named := strings.Cut(rest, "/")
-	run, err := strconv.ParseUint(number, 10, 10)
-	if err != nil || run > 1000 {
-		return t, fmt.Errorf("tail %q: run %q is not a number from 0 to 1000", arg, number)
-	}
-	t.runID = schema.RunID(run)
-	if named {
-		t.log = log
-		if err := schema.ArtifactName(log); err != nil {
-			return t, fmt.Errorf("tail %q: %w", arg, err)
+	t.storage, t.notice = storage, io.err
+	if url := cmd.String("queue"); url != "" {
+		if t.queue, err = queue.New(url, queue.Options{Logger: logger}); err != nil {
+			return t, o, usageError(fmt.Errorf("--queue: %w", err))
 		}
 	}
-	return t, nil
+	lines, offset, patience := cmd.Int("lines"), cmd.Int64("offset"), cmd.Duration("give-up-after")
+	switch {
+	case cmd.IsSet("lines") && cmd.IsSet("offset"):
+		return t, o, usageError(errors.New("--lines and --offset exclude each other"))
+	case lines < 0 || lines > math.MaxInt32:
+		return t, o, usageError(fmt.Errorf("--lines %d: want a number from 0 to %d", lines, math.MaxInt32))
+	case offset < 0:
+		return t, o, usageError(fmt.Errorf("--offset %d: want a number of 0 or more", offset))
+	case patience <= 0:
+		return t, o, usageError(fmt.Errorf("--give-up-after %v: want a time above 0", patience))
+	}
+	o = livelog.ReaderOptions{Logger: logger, Once: !cmd.Bool("follow"), Offset: offset, LastLines: lines, Patience: patience / 2}
+	if cmd.IsSet("lines") && lines == 0 {
+		o.LastLines = -1
+	}
+	return t, o, nil
 }
 
-func (t target) tail(ctx context.Context, storage *queue.Storage, out io.Writer, o livelog.ReaderOptions) error {
-	live := strings.HasSuffix(t.url, "/index.json")
-	address := t.url
-	if address == "" {
-		var err error
-		if address, live, err = t.await(ctx, storage); err != nil {
-			return err
-		}
+// viewer is where a log is printed, to be closed at its end.
+func (s *stdio) viewer(raw bool) io.WriteCloser {
+	if raw || !isTerminal(s.out) {
+		return exact{s.out}
+	}
+	return viewer.New(s.out, viewer.Options{NoColor: os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb"})
+}
+
+// exact is a stream that is left open.
+type exact struct{ io.Writer }
+
+func (exact) Close() error { return nil }
+
+// print prints the log to out, which it closes.
+func (t target) print(ctx context.Context, out io.WriteCloser, o livelog.ReaderOptions) (err error) {
+	defer func() { err = errors.Join(err, out.Close()) }()
+	at, err := t.place(ctx, !o.Once)
+	if err != nil {
+		return err
 	}
 	var log io.ReadCloser
-	if live {
-		log = livelog.NewReader(ctx, address, o)
-	} else {
-		object, err := storage.Open(ctx, address)
-		if err != nil {
-			return err
+	if at.index {
+		if t.url == "" {
+			o.Abandoned = func(ctx context.Context) error { return t.over(ctx, at.runID) }
 		}
-		log = object
+		log = livelog.NewReader(ctx, at.url, o)
+	} else {
+		log = livelog.NewTextReader(ctx, at.url, o)
 	}
 	defer log.Close()
-	_, err := io.Copy(out, log)
-	return err
-}
-
-// errNotYet says that a log may still be declared.
-var errNotYet = errors.New("not yet")
-
-// await finds the log, waiting for it while the task is not resolved.
-func (t target) await(ctx context.Context, storage *queue.Storage) (address string, live bool, err error) {
-	poll := time.NewTicker(time.Second)
-	defer poll.Stop()
-	for first := true; ; first = false {
-		// In this order: what is not there after the task was resolved will never be.
-		_, resolved := storage.Resolution(ctx, t.taskID)
-		address, live, err = t.find(ctx, storage)
-		if !errors.Is(err, errNotYet) || !errors.Is(resolved, queue.ErrNotFound) {
-			return address, live, err
-		}
-		if first {
-			fmt.Fprintf(t.notice, "upload-agent: waiting: %v\n", err)
-		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return "", false, err
-		}
-	}
-}
-
-// find looks the log up in logs.json: its live form, if it is declared with one.
-func (t target) find(ctx context.Context, storage *queue.Storage) (address string, live bool, err error) {
-	run := t.runID
-	if run < 0 {
-		runs, err := storage.Runs(ctx, t.taskID)
-		if err != nil {
-			return "", false, err
-		}
-		if len(runs) == 0 {
-			return "", false, t.notYet(ctx, storage, fmt.Errorf("no run of task %s has declared logs: %w", t.taskID, errNotYet))
-		}
-		run = runs[len(runs)-1]
-	}
-	logs, err := storage.Logs(ctx, t.taskID, run)
-	if errors.Is(err, queue.ErrNotFound) {
-		return "", false, t.notYet(ctx, storage, fmt.Errorf("run %d of task %s has declared no logs: %w", run, t.taskID, errNotYet))
-	}
-	if err != nil {
-		return "", false, err
-	}
-	if address, ok := logs.Logs["live/"+t.log]; ok {
-		return address, true, nil
-	}
-	if address, ok := logs.Logs[t.log]; ok {
-		return address, false, nil
-	}
-	names := make([]string, 0, len(logs.Logs))
-	for name := range logs.Logs {
-		names = append(names, printable(name))
-	}
-	slices.Sort(names)
-	return "", false, fmt.Errorf("run %d of task %s has no log %q; it has: %s", run, t.taskID, t.log, strings.Join(names, ", "))
-}
-
-// notYet is err, if there is such a task at all.
-func (t target) notYet(ctx context.Context, storage *queue.Storage, err error) error {
-	if _, taskErr := storage.Task(ctx, t.taskID); taskErr != nil {
-		return taskErr
+	_, err = io.Copy(out, log)
+	if errors.Is(err, livelog.ErrNotYet) {
+		fmt.Fprintln(t.notice, "upload-agent: there is nothing in the log yet")
+		return nil
 	}
 	return err
 }
