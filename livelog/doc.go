@@ -68,6 +68,6 @@
 //	100 KB/s           6780    3384     3387           209           1.3       382
 //	 10 MB/s           6637    3251     3285         10900           1.0     36000
 //
-// and each reader asks for the index about 5000 times an hour while output flows, and 1800 times while it does not; most answers
+// and each reader asks for the index some 5300 times an hour while output flows, and 1800 times while it does not; many answers
 // are a 304 without a body.
 package livelog
