@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -308,6 +309,55 @@ func TestTextReaderFollowsALink(t *testing.T) {
 		for _, p.o.Once = range []bool{false, true} {
 			read("after", plain, p)()
 		}
+	}
+}
+
+// Behind a proxy that does not say where a body ends, a connection that breaks looks like the end of the log: only an answer without a byte is that.
+func TestTextReaderDoesNotBelieveEveryEnd(t *testing.T) {
+	const log = "0123456789abcdefghijklmnopqrstuvwxyz"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		offset, _ := strconv.Atoi(req.URL.Query().Get("offset"))
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nLog-Offset: %d\r\nLog-Complete: %v\r\n\r\n%s", offset, offset > 20, log[offset:min(offset+5, len(log))])
+	}))
+	defer server.Close()
+	if got, err := readText(within(t), server.URL, quick()); got != log || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Who does not follow gets what there was at first, also when the connection breaks and the log grows meanwhile.
+func TestTextReaderOnceOfALogThatGrows(t *testing.T) {
+	spool := newSpool(t)
+	io.WriteString(spool, "one\ntwo\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	handler := livelog.NewHandler(ctx, spool, "log", nil, livelog.HandlerOptions{Public: true})
+	var n atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if n.Add(1) == 2 { // the first one finds out what it is
+			handler.ServeHTTP(&tearing{ResponseWriter: w, left: 5}, req)
+		}
+		handler.ServeHTTP(w, req)
+	}))
+	defer server.Close()
+	defer cancel()
+	o := quick()
+	o.Once = true
+	r := livelog.NewTextReader(within(t), server.URL, o)
+	defer r.Close()
+	first := make([]byte, 5)
+	if _, err := io.ReadFull(r, first); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(spool, "three\n")
+	rest, err := io.ReadAll(r)
+	if got := string(first) + string(rest); got != "one\ntwo\n" || err != nil || n.Load() != 3 {
+		t.Errorf("%q, %v, after %d requests", got, err, n.Load())
 	}
 }
 
