@@ -20,6 +20,7 @@ type memoryFile struct {
 
 	mu      sync.Mutex
 	data    []byte
+	garbage int  // of the latest write, behind what fitted
 	durable int  // bytes that survive a power cut
 	broken  bool // a Sync has failed: the pages count as clean, so that nothing new ever becomes durable
 	syncs   int
@@ -51,6 +52,7 @@ func (f *memoryFile) WriteAt(p []byte, off int64) (int, error) {
 	left := p[:n]
 	if n < len(p) {
 		left = append(bytes.Clone(left), "#garbage#"...)
+		f.garbage = len(left) - n
 	}
 	f.data = append(f.data, make([]byte, max(0, int(off)+len(left)-len(f.data)))...)
 	copy(f.data[off:], left)
@@ -63,6 +65,8 @@ func (f *memoryFile) WriteAt(p []byte, off int64) (int, error) {
 func (f *memoryFile) Truncate(size int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.room += max(len(f.data)-int(size)-f.garbage, 0)
+	f.garbage = 0
 	f.data = f.data[:min(size, int64(len(f.data)))]
 	f.durable = min(f.durable, len(f.data))
 	return nil

@@ -21,6 +21,8 @@
 //   - An index names a chunk only after the chunk is stored, and is complete only after
 //     the whole text is stored.
 //
+// A [Quota] before the spool bounds the log, and says in the log itself what is missing: because of the limit, or because the disk was full.
+//
 // It does not sign URLs, talk to a queue or choose a storage: the caller gives a [Store].
 // The bytes written to the spool are the bytes readers see: a [Redactor] goes before it, so that nothing secret
 // reaches the disk.

@@ -116,15 +116,20 @@ func NewSpool(f File, size int64) *Spool {
 // *[SpoolError]. Later writes may succeed again, right after those n bytes.
 // After a failed Sync it is that one's error, after Close [ErrSealed].
 func (s *Spool) Write(p []byte) (int, error) {
-	n, cut, err := s.write(p)
+	return s.put(p, s.lose)
+}
+
+// put is Write; failed is told how many bytes of p are not in the log, and why, before the file is cut back to the log.
+func (s *Spool) put(p []byte, failed func(rest int, err error)) (int, error) {
+	n, cut, err := s.write(p, failed)
 	if cut {
 		_, _ = s.Sync() // or a power cut would bring back what was cut off; an error is noted
 	}
 	return n, err
 }
 
-// write is Write, but for the Sync of a file that had to be cut.
-func (s *Spool) write(p []byte) (n int, cut bool, err error) {
+// write is put, but for the Sync of a file that had to be cut.
+func (s *Spool) write(p []byte, failed func(rest int, err error)) (n int, cut bool, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.dead != nil {
@@ -148,18 +153,28 @@ func (s *Spool) write(p []byte) (n int, cut bool, err error) {
 		return n, false, nil
 	}
 	err = &SpoolError{Op: "write", Path: s.file.Name(), Size: s.size, Err: err}
+	failed(len(p)-n, err)
+	s.cutFile(s.size) // what may be there is not in the log: who resumes it must not find it
+	return n, true, err
+}
+
+// lose counts bytes that could not be written. The caller holds writing.
+func (s *Spool) lose(bytes int, err error) {
 	s.mu.Lock()
-	s.lost += int64(len(p) - n)
+	s.lost += int64(bytes)
 	if s.lostBy == nil {
 		s.lostBy = err
 	}
 	s.mu.Unlock()
-	_ = s.announceLoss()        // the writer knows of it in any case
-	_ = s.file.Truncate(s.size) // what may be there is not in the log: who resumes it must not find it
+	_ = s.announceLoss() // the writer knows of it in any case
+}
+
+// cutFile takes what is behind the log off the file. The caller holds writing.
+func (s *Spool) cutFile(size int64) {
+	_ = s.file.Truncate(size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut = true
-	return n, true, err
 }
 
 // OnLoss has f called at the first loss, see [Spool.Lost], before the file is cut back to what is left of the log. Where f
