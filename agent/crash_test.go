@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/agenttest"
 	"github.com/taskcluster/upload-agent/agent/internal/disk/disktest"
+	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
@@ -27,13 +27,15 @@ import (
 type crashing struct {
 	*rig
 	disk      *disktest.Disk
-	log       strings.Builder   // what the worker wrote
+	log       simLog            // what the worker wrote
+	lines     int               // that it writes
+	width     int               // of each
 	artifacts map[string]string // that the worker added
 	careless  bool              // the worker does not look whether its log can be written
 }
 
 func newCrashing(t *testing.T, seed uint64) *crashing {
-	c := &crashing{rig: newRig(t, agenttest.Options{}), artifacts: map[string]string{}}
+	c := &crashing{rig: newRig(t, agenttest.Options{}), artifacts: map[string]string{}, lines: 30, width: 1000}
 	c.disk = disktest.New(rand.New(rand.NewPCG(seed, 0)))
 	c.options.StateDir = "/state"
 	c.options.Uploader = upload.New(upload.Options{Transport: landing{upload.NewTransport()}, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond})
@@ -58,10 +60,15 @@ func (c *crashing) work() error {
 	}
 	defer run.Close()
 	files := c.t.TempDir()
-	for i := range 30 {
-		line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 1000))
-		c.log.WriteString(line) // a part of it may be kept even if the write fails
-		if _, err := io.WriteString(run.Log("terminal.log"), line); err != nil && !c.careless {
+	for i := range c.lines {
+		line := []byte(fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", c.width)))
+		n, err := run.Log("terminal.log").Write(line)
+		p := written{text: line, sure: n, most: len(line)} // a part of it may be kept even if the write fails
+		if err == nil && c.crashed() {
+			p.sure = 0 // it was in memory
+		}
+		c.log.pieces = append(c.log.pieces, p)
+		if err != nil && !c.careless {
 			return err
 		}
 	}
@@ -77,6 +84,21 @@ func (c *crashing) work() error {
 	}
 	_, err = run.Complete(c.ctx(), agent.Outcome{Success: true, Result: map[string]any{"exitCode": 7}})
 	return err
+}
+
+func (c *crashing) crashed() bool {
+	select {
+	case <-c.disk.Dead():
+		return true
+	default:
+		return false
+	}
+}
+
+// overLimit has the log exceed its limit.
+func (c *crashing) overLimit() *crashing {
+	c.options.LogLimit, c.lines, c.width = livelog.MinLimit, 40, 2500
+	return c
 }
 
 // resume is what the next process does.
@@ -96,7 +118,10 @@ func (c *crashing) resume(power bool) error {
 func (c *crashing) check(died, resumed error) {
 	c.t.Helper()
 	c.checkHistory()
-	stored := string(c.stored("artifacts/terminal.log"))
+	stored := c.stored("artifacts/terminal.log")
+	if limit := c.options.LogLimit; limit > 0 && int64(len(stored)) > limit {
+		c.t.Errorf("the log has %d bytes, of at most %d", len(stored), limit)
+	}
 	switch completed := c.state() == schema.Completed; {
 	case completed:
 		if died != nil && resumed != nil && !errors.Is(resumed, agent.ErrCompleted) && !errors.Is(resumed, agent.ErrNotBegun) && !contains(resumed.Error(), "file does not exist") {
@@ -111,14 +136,15 @@ func (c *crashing) check(died, resumed error) {
 				c.t.Errorf("artifact %s: %q is stored, and result.json says %q", name, got, result.Artifacts[name])
 			}
 		}
-		if stored != c.log.String() {
-			c.t.Errorf("the log is not what the worker wrote: %d bytes of %d", len(stored), c.log.Len())
+		lost, _ := markedBytes(stored)
+		if !c.log.equal(stored) || (lost > 0) != (c.options.LogLimit > 0) || (lost > 0) != (members(result, "incompleteLogs")["terminal.log"] != "") {
+			c.t.Errorf("the log is not what the worker wrote: %d bytes of %d lines, %d marked as missing; %v", len(stored), c.lines, lost, result.Result)
 		}
 	case errors.Is(resumed, agent.ErrNoOutcome) && c.stored("artifacts/live/terminal.log/index.json") == nil:
 		// Nobody has seen anything of the log.
 	case errors.Is(resumed, agent.ErrNoOutcome):
-		text, marker, found := strings.Cut(stored, "upload-agent: the agent ended unexpectedly here")
-		if !found || !strings.HasSuffix(marker, "is lost\n") || !strings.HasPrefix(c.log.String(), strings.TrimSuffix(text, "\n")) {
+		text, marker, found := bytes.Cut(stored, []byte("upload-agent: the agent ended unexpectedly here"))
+		if !found || !bytes.HasSuffix(marker, []byte("is lost\n")) || c.log.beginning(text) >= 0 && c.log.beginning(bytes.TrimSuffix(text, []byte("\n"))) >= 0 {
 			c.t.Errorf("the log of a run whose worker died has %d bytes and ends with %q", len(stored), stored[max(0, len(stored)-200):])
 		}
 	case errors.Is(resumed, agent.ErrNotBegun):
@@ -139,22 +165,25 @@ func (c *crashing) check(died, resumed error) {
 
 // The process dies at each operation on its disk, or the machine does, and the next process goes on.
 func TestKilledAtAnyMoment(t *testing.T) {
-	whole := newCrashing(t, 1)
-	if err := whole.work(); err != nil {
-		t.Fatal(err)
-	}
-	whole.check(nil, nil)
-	for number := 1; number <= whole.disk.Ops(); number++ {
-		for _, power := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%d/power=%v", number, power), func(t *testing.T) {
-				t.Parallel()
-				c := newCrashing(t, uint64(number))
-				c.disk.CrashAt(number)
-				died := c.work()
-				c.disk.Crash()
-				resumed := c.resume(power)
-				c.check(died, resumed)
-			})
+	for name, begin := range map[string]func(*crashing) *crashing{"whole": func(c *crashing) *crashing { return c }, "over its limit": (*crashing).overLimit} {
+		whole := begin(newCrashing(t, 1))
+		if err := whole.work(); err != nil {
+			t.Fatal(err)
+		}
+		whole.check(nil, nil)
+		for number := 1; number <= whole.disk.Ops(); number++ {
+			for _, power := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%d/power=%v", name, number, power), func(t *testing.T) {
+					t.Parallel()
+					c := begin(newCrashing(t, uint64(number)))
+					c.disk.Dead()
+					c.disk.CrashAt(number)
+					died := c.work()
+					c.disk.Crash()
+					resumed := c.resume(power)
+					c.check(died, resumed)
+				})
+			}
 		}
 	}
 }
@@ -162,7 +191,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 // The disk fails at each operation, once or from then on: the run is completed truthfully, or there is an error
 // that says what the disk did, and the next process ends the run when the disk works again.
 func TestDiskFailsAtAnyMoment(t *testing.T) {
-	whole := newCrashing(t, 1)
+	whole := newCrashing(t, 1).overLimit()
 	if err := whole.work(); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +201,9 @@ func TestDiskFailsAtAnyMoment(t *testing.T) {
 				t.Run(fmt.Sprintf("%d/%v/forever=%v", number, errno, forever), func(t *testing.T) {
 					t.Parallel()
 					c := newCrashing(t, uint64(number))
-					c.careless = number%2 == 0
+					if c.careless = number%2 == 0; number%3 > 0 {
+						c.overLimit()
+					}
 					c.disk.SetFaults(func(op disktest.Op) error {
 						if op.Number == number || forever && op.Number > number {
 							return &fs.PathError{Op: op.Name, Path: op.Path, Err: errno}
@@ -209,10 +240,14 @@ func (c *crashing) checkFault(failed error, errno syscall.Errno) {
 			c.t.Errorf("artifact %s: %q is stored, and result.json says %q", name, got, result.Artifacts[name])
 		}
 	}
-	stored := string(c.stored("artifacts/terminal.log"))
+	stored := c.stored("artifacts/terminal.log")
 	_, whole := result.Artifacts["terminal.log"]
 	reason, missing := c.missing()["terminal.log"]
-	if whole == missing || whole && stored != c.log.String() || missing && !contains(fmt.Sprint(reason), "incomplete: ") {
-		c.t.Errorf("the log has %d bytes of %d; named: %v; missing: %v", len(stored), c.log.Len(), whole, reason)
+	if whole == missing || whole && !c.log.equal(stored) || missing && !contains(fmt.Sprint(reason), "incomplete: ") {
+		c.t.Errorf("the log has %d bytes of %d lines; named: %v; missing: %v", len(stored), c.lines, whole, reason)
+	}
+	lost, atLeast := markedBytes(stored)
+	if incomplete := members(result, "incompleteLogs")["terminal.log"]; whole && (lost > 0 || atLeast) != (incomplete != "") {
+		c.t.Errorf("%d bytes are marked as missing, and result.json says %q", lost, incomplete)
 	}
 }

@@ -15,7 +15,9 @@
 //   - Order: no run is reported completed unless its logs.json and result.json are stored.
 //   - Truth: result.json names exactly the artifacts whose bytes are stored; the others
 //     are listed with their reasons in its result.missingArtifacts.
-//   - Bytes: a reader of a log sees what was written to it, less the secrets, in order, without a gap or a repeat.
+//   - Bytes: a reader of a log sees what was written to it, less the secrets, in order, without a gap or a repeat. Where bytes had to be
+//     given up, for [Options].LogLimit or a full disk, a line in the log says how many, and result.json lists the log in its
+//     result.incompleteLogs ([livelog.Quota]). A log that cannot say so, because an fsync has failed, counts as missing.
 //   - Time: writing to a log and adding an artifact never wait for the network.
 //   - Secrets: a signed URL shows up in no error, log line or file of this package, and what [Run.Redact] was told in
 //     no log of the run, whether it is published or on the disk. Artifacts and the outcome are stored as the worker gives them.

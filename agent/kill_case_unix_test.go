@@ -30,6 +30,7 @@ type killCase struct {
 	dir       string // where the command runs
 	state     string
 	artifacts []string // files in dir, stored under the same names
+	limited   bool     // the log exceeds its limit
 	first     *agentProcess
 	begun     bool // there was a journal when the first agent had been killed
 	logged    bool // and a log in it
@@ -82,6 +83,9 @@ func (r *killRig) newKillCase(ctx context.Context, log [][]byte, artifacts map[s
 // exec begins the run. The agent is killed at a crash point, if at names one, or when the moment has come.
 func (c *killCase) exec(at string, moment func(*agentProcess) <-chan time.Time) (killed bool, err error) {
 	args := []string{"exec", "--queue", c.queueURL, "--task-id", string(c.id), "--state", c.state, "--grace", "10s", "--artifact", lost + "=gone.txt"}
+	if c.limited {
+		args = append(args, "--log-limit", "64KiB")
+	}
 	for _, name := range c.artifacts {
 		args = append(args, "--artifact", name+"="+name)
 	}
@@ -210,6 +214,9 @@ func (c *killCase) checkCompleted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.limited {
+		return errors.Join(append(errs, c.checkLimited(ctx, result, logs.Logs["live/terminal.log"]))...)
+	}
 	errs = append(errs, c.same(ctx, result.Artifacts["terminal.log"], whole...), c.same(ctx, logs.Logs["terminal.log"], whole...))
 	live := livelog.NewReader(ctx, logs.Logs["live/terminal.log"], livelog.ReaderOptions{})
 	errs = append(errs, sameBytes("the live log", live, whole...), live.Close())
@@ -217,6 +224,55 @@ func (c *killCase) checkCompleted(ctx context.Context) error {
 		errs = append(errs, errors.New("the queue has told nobody that the task is completed"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkLimited reads a log that has exceeded its limit.
+func (c *killCase) checkLimited(ctx context.Context, result schema.Result, live string) error {
+	text, err := c.read(ctx, result.Artifacts["terminal.log"])
+	if err != nil {
+		return err
+	}
+	whole, err := c.written()
+	if err != nil {
+		return err
+	}
+	missing, _ := markedBytes(text)
+	reported := members(result, "incompleteLogs")["terminal.log"]
+	if !whole.accounts(text, true) || len(text) > livelog.MinLimit || missing == 0 || !strings.Contains(reported, fmt.Sprint(" ", missing, " bytes ")) {
+		return fmt.Errorf("a log of %d bytes is not what the command wrote, but for %d bytes; reported: %q", len(text), missing, reported)
+	}
+	reader := livelog.NewReader(ctx, live, livelog.ReaderOptions{})
+	followed, err := io.ReadAll(reader)
+	if !bytes.Equal(followed, text) {
+		err = errors.Join(err, fmt.Errorf("the live log has %d bytes, the text %d", len(followed), len(text)))
+	}
+	return errors.Join(err, reader.Close())
+}
+
+// written is what the command writes to its log.
+func (c *killCase) written() (*simLog, error) {
+	parts, err := filepath.Glob(filepath.Join(c.dir, "log.?"))
+	if err != nil {
+		return nil, err
+	}
+	var whole []byte
+	for _, part := range parts {
+		data, err := os.ReadFile(part)
+		if err != nil {
+			return nil, err
+		}
+		whole = append(whole, data...)
+	}
+	return &simLog{pieces: []written{{text: whole, sure: len(whole), most: len(whole)}}}, nil
+}
+
+func (c *killCase) read(ctx context.Context, url string) ([]byte, error) {
+	object, err := c.storage.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(object)
+	return text, errors.Join(err, object.Close())
 }
 
 // checkClosed reads what a run leaves whose outcome nobody knows: its log so far, which says so, and no result.
@@ -236,31 +292,19 @@ func (c *killCase) checkClosed(ctx context.Context) error {
 	case err != nil || !c.logged:
 		return err
 	}
-	object, err := c.storage.Open(ctx, logs.Logs["terminal.log"])
+	text, err := c.read(ctx, logs.Logs["terminal.log"])
 	if err != nil {
-		return err
-	}
-	text, err := io.ReadAll(object)
-	if err = errors.Join(err, object.Close()); err != nil {
 		return err
 	}
 	begun, mark, found := bytes.Cut(text, []byte("upload-agent: the agent ended unexpectedly"))
 	if !found || bytes.Contains(mark, []byte("upload-agent: ")) || !bytes.HasSuffix(mark, []byte("\n")) {
 		return fmt.Errorf("the log does not end with one mark: %q", text[max(0, len(text)-300):])
 	}
-	parts, err := filepath.Glob(filepath.Join(c.dir, "log.?"))
+	whole, err := c.written()
 	if err != nil {
 		return err
 	}
-	var whole []byte
-	for _, part := range parts {
-		data, err := os.ReadFile(part)
-		if err != nil {
-			return err
-		}
-		whole = append(whole, data...)
-	}
-	if !bytes.HasPrefix(whole, begun) && !bytes.HasPrefix(whole, bytes.TrimSuffix(begun, []byte("\n"))) {
+	if whole.beginning(begun) >= 0 && whole.beginning(bytes.TrimSuffix(begun, []byte("\n"))) >= 0 {
 		return errors.New("the log is not the beginning of what the command wrote")
 	}
 	return nil

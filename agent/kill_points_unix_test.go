@@ -54,7 +54,13 @@ func killAtPoints(t *testing.T, r *killRig) {
 				if t.Failed() {
 					continue
 				}
-				r.try(log, artifacts, func(c *killCase) (bool, error) {
+				text := log
+				limited := strings.HasPrefix(at.exec, string(journal.LogLoss)) || strings.HasPrefix(at.resume, string(journal.LogLoss))
+				if limited {
+					text = append(slices.Clip(log), bytes.Repeat([]byte("more than the limit\n"), 5000))
+				}
+				r.try(text, artifacts, func(c *killCase) (bool, error) {
+					c.limited = limited
 					known, points, err := c.killAt(at)
 					mu.Lock()
 					defer mu.Unlock()
@@ -86,7 +92,7 @@ func killAtPoints(t *testing.T, r *killRig) {
 }
 
 // awaited are the steps that have to be durable before the next thing is done.
-var awaited = []journal.Step{journal.Claimed, journal.OutcomeKnown, journal.ResultFrozen, journal.ResultStored, journal.CompletedSent, journal.CompletedKnown}
+var awaited = []journal.Step{journal.Claimed, journal.LogLoss, journal.OutcomeKnown, journal.ResultFrozen, journal.ResultStored, journal.CompletedSent, journal.CompletedKnown}
 
 // killAt kills the run's agents, and tells at which points.
 func (c *killCase) killAt(at crashPair) (known bool, points []string, err error) {

@@ -19,9 +19,13 @@ import (
 type runLog struct {
 	name   string
 	spool  *livelog.Spool
-	writer *livelog.RedactingWriter // to the spool; nothing gets there otherwise
+	quota  *livelog.Quota           // before the spool; nil where the outcome was known before the run was resumed
+	writer *livelog.RedactingWriter // to the quota; nothing gets to the spool otherwise
 	chunks []schema.Chunk           // stored before the run was resumed
-	lost   string                   // why the spool is not whole, if that was known before; "" else
+
+	// If known before the run was resumed:
+	lost       string // why the spool is not whole, and does not say so
+	incomplete string // what is missing in it, where it says so
 
 	ctx     context.Context // of its publishing
 	giveUp  context.CancelCauseFunc
@@ -37,9 +41,10 @@ type runLog struct {
 const livePrefix = "live/"
 
 // Log is the writer of a log, which is made and declared in logs.json if there is none of that name.
-// Writes never wait for the network. They fail after the run has ended, on a full
-// disk, and where the name cannot be a log's: it is checked as an artifact's is.
-// A log that a full disk has cut counts as missing, with that reason, whether or not the writer looked.
+// Writes never wait for the network. They fail after the run has ended, on a disk that has failed for good, and where
+// the name cannot be a log's: it is checked as an artifact's is. A log that reaches [Options].LogLimit, or meets a full disk, goes on,
+// and says itself what is missing in it, see [livelog.Quota] and [Summary].Incomplete. One that cannot
+// say so counts as missing, with that reason, whether or not the writer looked.
 // Secrets are taken out, see [Run.Redact].
 // Safe for concurrent use; one Write is never torn apart.
 func (r *Run) Log(name string) io.Writer {
@@ -81,7 +86,11 @@ func (r *Run) log(name string) (*runLog, error) {
 	file, err := r.folder.createLog(len(r.logs))
 	if err == nil {
 		// Nobody may write to a log, or see it, that a resumed run would not know.
-		err = r.folder.journal.Append(journal.Record{Step: journal.LogAdded, Log: name})
+		err = r.folder.journal.Append(journal.Record{Step: journal.LogAdded, Log: name, Limit: r.o.LogLimit})
+	}
+	log := r.newLog(name)
+	if err == nil {
+		err = r.giveSpool(log, livelog.NewSpool(file, 0), len(r.logs), journal.Log{Limit: r.o.LogLimit})
 	}
 	if err != nil {
 		if file != nil {
@@ -90,8 +99,6 @@ func (r *Run) log(name string) (*runLog, error) {
 		err = fmt.Errorf("make log %q: %w", name, err)
 		return nil, errors.Join(err, r.artifacts.record(name, upload.Receipt{}, fmt.Errorf("it could not be kept: %w", withoutPath(err)))) // missing, whether or not the writer looks
 	}
-	log := r.newLog(name)
-	r.giveSpool(log, livelog.NewSpool(file, 0))
 	r.logs[name] = log
 	r.follow(log)
 	return log, nil
@@ -104,10 +111,19 @@ func (r *Run) newLog(name string) *runLog {
 	return log
 }
 
-// giveSpool puts the redactor before the spool, and sees to it that a loss is noted: whoever resumes the run has to know.
-func (r *Run) giveSpool(log *runLog, spool *livelog.Spool) {
-	log.spool, log.writer = spool, r.redactor.Writer(spool)
-	spool.OnLoss(func() error { return r.artifactMissing(log.name, log.whatIsLost()) })
+// giveSpool puts the redactor and the quota before the spool, and sees to it that a loss is noted: whoever resumes the run has to know.
+func (r *Run) giveSpool(log *runLog, spool *livelog.Spool, number int, known journal.Log) (err error) {
+	spool.OnLoss(func() error { return r.artifactMissing(log.name, deadReason(spool.Lost())) })
+	log.spool = spool
+	log.quota, err = livelog.NewQuota(spool, livelog.QuotaOptions{
+		Limit: cmp.Or(known.Limit, r.o.LogLimit), Loss: livelog.Loss(known.Loss),
+		Tail: tailFiles{r.folder, number}, MakeRoom: r.folder.freeReserve,
+		OnLoss: func(l livelog.Loss) error { return r.logLoss(log.name, l) },
+	})
+	if err == nil {
+		log.writer = r.redactor.Writer(log.quota)
+	}
+	return err
 }
 
 // follow publishes a log in the background, and declares it.
@@ -148,13 +164,47 @@ func (l *runLog) outcome() error {
 	return nil
 }
 
-// whatIsLost says why the spool is not all that was written; "" if it is.
+// whatIsLost says why the spool is not all that was written, and does not say so; "" if it is or does. The log has ended.
 func (l *runLog) whatIsLost() string {
-	lost, err := l.spool.Lost()
-	if err == nil {
+	if l.lost != "" || l.quota == nil {
 		return l.lost
 	}
+	loss := l.quota.Lost()
+	lost, err := l.spool.Lost()
+	switch {
+	case err != nil:
+		return deadReason(lost+loss.Unmarked, err)
+	case loss.Open && loss.Any():
+		return deadReason(loss.Bytes, errors.New(loss.Reason))
+	}
+	return ""
+}
+
+// whatIsMarked says what is missing where the log itself says so; "" if nothing is. The log has ended.
+func (l *runLog) whatIsMarked() string {
+	if l.quota == nil || l.whatIsLost() != "" {
+		return l.incomplete
+	}
+	if loss := l.quota.Lost(); loss.Any() {
+		return loss.String()
+	}
+	return ""
+}
+
+// deadReason is why a log counts as missing whose disk has failed.
+func deadReason(lost int64, err error) string {
 	return fmt.Sprintf("incomplete: %d bytes of it could not be kept, the rest is where logs.json says: %v", lost, withoutPath(err))
+}
+
+// incompleteOf are those of the logs that are stored and say that something is missing in them.
+func incompleteOf(logs []journal.SealedLog, stored map[string]upload.Receipt) map[string]string {
+	incomplete := map[string]string{}
+	for _, log := range logs {
+		if _, is := stored[log.Name]; is && log.Incomplete != "" {
+			incomplete[log.Name] = log.Incomplete
+		}
+	}
+	return incomplete
 }
 
 // withoutPath is what the disk said: readers of the result have no use for our paths.
@@ -195,8 +245,11 @@ func (r *Run) sealLogs() {
 		r.sealed = time.Now()
 	}
 	for _, log := range r.logs {
-		_ = log.writer.Close() // the spool counts what is lost
-		_ = log.spool.Close()  // never fails
+		_ = log.writer.Close() // the quota and the spool count what is lost
+		if log.quota != nil {
+			_ = log.quota.Close() // never fails
+		}
+		_ = log.spool.Close() // never fails
 		if _, err := log.spool.Sync(); err != nil && !errors.Is(err, fs.ErrClosed) {
 			r.o.Logger.Error("log is not whole", "log", log.name, "error", err)
 		}
@@ -207,7 +260,7 @@ func (r *Run) sealLogs() {
 func (r *Run) sealedLogs() []journal.SealedLog {
 	var sealed []journal.SealedLog
 	for _, log := range r.allLogs() {
-		sealed = append(sealed, journal.SealedLog{Name: log.name, Size: log.spool.Size(), Lost: log.whatIsLost()})
+		sealed = append(sealed, journal.SealedLog{Name: log.name, Size: log.spool.Size(), Lost: log.whatIsLost(), Incomplete: log.whatIsMarked()})
 	}
 	return sealed
 }
@@ -215,18 +268,15 @@ func (r *Run) sealedLogs() []journal.SealedLog {
 // markLogs writes a last line into every log that has not ended, unless it ends with that line already.
 func (r *Run) markLogs(line string) {
 	for _, log := range r.allLogs() {
-		_ = log.writer.Flush() // the spool counts what is lost
-		size := log.spool.Size()
-		last := make([]byte, min(size, int64(len(line))))
-		if _, err := log.spool.Section(size-int64(len(last)), int64(len(last))).ReadAt(last, 0); err != nil && !errors.Is(err, io.EOF) {
-			r.o.Logger.Warn("log ends without a mark", "log", log.name, "error", err)
+		if log.quota == nil {
 			continue
 		}
+		_ = log.writer.Flush() // the quota and the spool count what is lost
 		mark := line
 		switch {
-		case string(last) == line:
+		case log.quota.EndsWith(line):
 			continue
-		case len(last) > 0 && last[len(last)-1] != '\n':
+		case log.spool.Size() > 0 && !log.quota.EndsWith("\n"):
 			mark = "\n" + line
 		}
 		if _, err := io.WriteString(log.writer, mark); err != nil && !errors.Is(err, livelog.ErrSealed) {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/taskcluster/upload-agent/agent/internal/journal"
+	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
@@ -52,6 +53,20 @@ func (r *Run) artifactStored(receipt upload.Receipt) error {
 
 func (r *Run) artifactMissing(name, reason string) error {
 	return r.note(journal.Record{Step: journal.ArtifactMissing, Missing: &journal.Missing{Name: name, Reason: reason}})
+}
+
+// logLoss notes what is missing in a log. One that is marked has to be known to whoever resumes the run before anybody sees the mark.
+func (r *Run) logLoss(name string, l livelog.Loss) error {
+	known := journal.Loss(l)
+	record := journal.Record{Step: journal.LogLoss, Log: name, Loss: &known}
+	if l.Open {
+		r.o.Logger.Warn("disk does not take a log", "log", name, "reason", l.Reason)
+		return r.note(record)
+	}
+	if l.Any() {
+		r.o.Logger.Warn("log is not whole, and says so", "log", name, "loss", l.String())
+	}
+	return r.folder.journal.Append(record)
 }
 
 // noteChunk notes a chunk, so that it is not stored again. One that only a signed URL leads to is not noted.

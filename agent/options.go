@@ -24,6 +24,11 @@ type Options struct {
 	// a *[livelog.ShortSecretError]. Default: none.
 	Redact []string
 
+	// LogLimit is how many bytes a log may have, with the agent's own lines. A log that has reached it keeps its beginning and its
+	// newest bytes, see [livelog.Quota]. At least [livelog.MinLimit], else a *[livelog.LimitError]; negative: no limit.
+	// A run that is resumed keeps the limits of the logs that it has. Default: [livelog.DefaultLimit], 1 GiB.
+	LogLimit int64
+
 	// StateDir is the folder below which the run keeps its state folder: its journal, and its logs
 	// until they are stored. It is made if need be. Default: the system's temporary folder, but
 	// then nobody finds the run again once its process has ended; see [Resume].
@@ -62,6 +67,9 @@ func (o Options) withDefaults() Options {
 	if o.disk == nil {
 		o.disk = disk.OS()
 	}
+	if o.LogLimit == 0 {
+		o.LogLimit = livelog.DefaultLimit
+	}
 	if o.Uploads <= 0 {
 		o.Uploads = 4
 	}
@@ -75,4 +83,12 @@ func (o Options) withDefaults() Options {
 		o.Publish.Logger = o.Logger
 	}
 	return o
+}
+
+// check says what is wrong with options that have their defaults.
+func (o Options) check() error {
+	if o.LogLimit > 0 && o.LogLimit < livelog.MinLimit {
+		return &livelog.LimitError{Limit: o.LogLimit}
+	}
+	return nil
 }

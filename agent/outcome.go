@@ -12,8 +12,11 @@ import (
 	"github.com/taskcluster/upload-agent/upload"
 )
 
-// missingArtifacts is the member of result.json's result that lists what could not be stored.
-const missingArtifacts = "missingArtifacts"
+// Members of result.json's result that are the agent's own.
+const (
+	missingArtifacts = "missingArtifacts" // what could not be stored, with the reasons
+	incompleteLogs   = "incompleteLogs"   // logs that are stored and say themselves what is missing in them
+)
 
 // Outcome is what the worker says of a run.
 type Outcome struct {
@@ -21,13 +24,15 @@ type Outcome struct {
 	// completed all the same: the task has failed, not its infrastructure.
 	Success bool
 	// Result is the worker's own part of result.json: anything that is a JSON object.
-	// Its member "missingArtifacts" is written by the agent.
+	// Its members "missingArtifacts" and "incompleteLogs" are written by the agent.
 	Result map[string]any
 }
 
 func (o Outcome) check() error {
-	if _, taken := o.Result[missingArtifacts]; taken {
-		return fmt.Errorf("check outcome: result.%s is the agent's own; give it another name", missingArtifacts)
+	for _, member := range []string{missingArtifacts, incompleteLogs} {
+		if _, taken := o.Result[member]; taken {
+			return fmt.Errorf("check outcome: result.%s is the agent's own; give it another name", member)
+		}
 	}
 	// Whether it can be part of the document is known best by encoding one.
 	trial := &Summary{Started: time.Now(), Finished: time.Now()}
@@ -79,6 +84,9 @@ type Summary struct {
 	Artifacts map[string]upload.Receipt
 	// Missing are the artifacts that are not stored, with their reasons.
 	Missing map[string]string
+	// Incomplete are the logs among the artifacts in which bytes are missing, because of the log's limit or the disk,
+	// with how many and why. The log itself says so where they are missing.
+	Incomplete map[string]string
 	// Skipped are the artifacts that were stored already when the run was resumed, sorted; see [Resume].
 	Skipped []string
 	// Continued says, for each log of a resumed run, how many of its bytes did not have to be stored again.
@@ -104,6 +112,9 @@ func (s *Summary) result(w schema.Worker, o Outcome) schema.Result {
 	}
 	if len(s.Missing) > 0 {
 		doc.Result[missingArtifacts] = s.Missing
+	}
+	if len(s.Incomplete) > 0 {
+		doc.Result[incompleteLogs] = s.Incomplete
 	}
 	return doc
 }

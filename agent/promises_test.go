@@ -205,9 +205,9 @@ func (m *mortal) merged() bool {
 	return err == nil && len(state.Logs) > 0 && len(state.Logs[0].Chunks) > 0 && len(state.Logs[0].Chunks) < stored
 }
 
-// That the disk has cut a log is not forgotten with the process that has seen it, and what a failed write may have
-// left behind the log is no part of it.
-func TestResumeKnowsThatALogIsNotWhole(t *testing.T) {
+// That the disk does not take a log is not forgotten with the process that has seen it: the next one says so in the log, at that
+// place, and the log goes on. What a failed write may have left behind the log is no part of it.
+func TestResumeMarksWhatDiedInMemory(t *testing.T) {
 	for seed := range uint64(10) {
 		m := newMortal(t, seed)
 		run := m.start(t.Context())
@@ -218,28 +218,34 @@ func TestResumeKnowsThatALogIsNotWhole(t *testing.T) {
 			}
 			return nil
 		})
-		n, err := io.WriteString(run.Log("terminal.log"), "lost\n")
-		if !errors.Is(err, syscall.ENOSPC) {
-			t.Fatalf("Write = %v", err)
+		if n, err := io.WriteString(run.Log("terminal.log"), "lost\n"); n != 5 || err != nil {
+			t.Fatalf("Write = %d, %v", n, err)
 		}
 		m.kill(run)
 
-		run, err = m.resume()
+		run, err := m.resume()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(run.Log("terminal.log"), "behind a gap\n"); !errors.Is(err, livelog.ErrSealed) {
+		if _, err := io.WriteString(run.Log("terminal.log"), "behind a gap\n"); err != nil {
 			t.Errorf("Write behind a gap = %v", err)
 		}
 		summary, err := run.Complete(m.ctx(), agent.Outcome{Success: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, listed := m.result().Artifacts["terminal.log"]; listed || !strings.HasPrefix(summary.Missing["terminal.log"], "incomplete: ") {
-			t.Errorf("seed %d: a log that is not whole: listed as stored %t, missing: %v", seed, listed, m.missing())
+		text := string(m.stored("artifacts/terminal.log"))
+		before, behind, found := strings.Cut(text, "upload-agent: at least ")
+		unit, n := "bytes", 5-max(len(strings.TrimSuffix(before, "\n"))-len("kept\n"), 0)
+		if n == 1 {
+			unit = "byte"
 		}
-		if got, want := string(m.stored("artifacts/terminal.log")), "kept\n"+"lost\n"[:n]; got != want {
-			t.Errorf("seed %d: the log is %q, want %q", seed, got, want)
+		want := fmt.Sprintf("%d %s (1 line) of this log are missing here: the disk did not take them: no space left on device\nbehind a gap\n", n, unit)
+		if !found || !strings.HasPrefix("kept\nlost\n", strings.TrimSuffix(before, "\n")) || behind != want {
+			t.Errorf("seed %d: the log is %q, want %q at its end", seed, text, want)
+		}
+		if reason := summary.Incomplete["terminal.log"]; !strings.HasPrefix(reason, "incomplete: at least ") || m.result().Artifacts["terminal.log"] == "" || len(summary.Missing) > 0 {
+			t.Errorf("seed %d: incomplete: %v, missing: %v", seed, summary.Incomplete, summary.Missing)
 		}
 		m.checkHistory()
 	}

@@ -29,6 +29,9 @@ import (
 // the run is another queue's (each a [*StateError]), or the queue does not answer before ctx ends, and the folder is kept.
 func Resume(ctx context.Context, q *queue.Client, dir string, o Options) (*Run, error) {
 	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("resume run: %w", err)
+	}
 	redactor, err := livelog.NewRedactor(o.Redact...)
 	if err != nil {
 		return nil, fmt.Errorf("resume run: %w", err)
@@ -152,7 +155,7 @@ func (r *Run) restoreLog(number int, known journal.Log, state journal.State) (*r
 	want := covered
 	if state.Outcome != nil {
 		sealed := sealedLog(*state.Outcome, known.Name)
-		want, log.lost = sealed.Size, sealed.Lost
+		want, log.lost, log.incomplete = sealed.Size, sealed.Lost, sealed.Incomplete
 	}
 	if size < want {
 		return nil, errors.Join(fmt.Errorf("log %q: its spool has %d bytes, and %d are known to have been written", known.Name, size, want), file.Close())
@@ -160,7 +163,12 @@ func (r *Run) restoreLog(number int, known journal.Log, state journal.State) (*r
 	if state.Outcome != nil {
 		size = want
 	}
-	r.giveSpool(log, livelog.NewSpool(file, size))
+	spool := livelog.NewSpool(file, size)
+	if state.Outcome != nil {
+		log.spool, log.writer = spool, r.redactor.Writer(spool)
+	} else if err := r.giveSpool(log, spool, number, known); err != nil {
+		return nil, errors.Join(fmt.Errorf("log %q: %w", known.Name, err), file.Close())
+	}
 	r.continued[known.Name] = covered
 	if receipt, stored := state.Stored[known.Name]; stored {
 		log.settled, log.receipt = true, receiptOf(receipt)
@@ -226,7 +234,7 @@ func (r *Run) restoreResult(state journal.State) error {
 		TaskID: r.lease.taskID, RunID: r.lease.runID, Success: state.Outcome.Success,
 		Started: r.started, Finished: r.sealed,
 		Logs: receiptOf(*state.LogsStored), LogsAfter: state.LogsFirst.Sub(r.started),
-		Artifacts: stored, Missing: missing, Skipped: skipped,
+		Artifacts: stored, Missing: missing, Skipped: skipped, Incomplete: incompleteOf(state.Outcome.Logs, stored),
 	}
 	if state.Result != nil {
 		r.summary.Result = receiptOf(*state.Result)

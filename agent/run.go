@@ -66,6 +66,9 @@ func Start(ctx context.Context, q *queue.Client, claim schema.Claim, o Options) 
 		return nil, fmt.Errorf("start run: %w", err)
 	}
 	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("start run: %w", err)
+	}
 	lease := newLease(q, claim, o.Logger)
 	redactor, err := livelog.NewRedactor(o.Redact...)
 	if err != nil {
@@ -241,7 +244,7 @@ func (r *Run) gather(ctx context.Context, outcome Outcome) error {
 		TaskID: r.lease.taskID, RunID: r.lease.runID, Success: outcome.Success,
 		Started: r.started, Finished: r.sealed,
 		Logs: logs, LogsAfter: first.Sub(r.started),
-		Artifacts: stored, Missing: missing,
+		Artifacts: stored, Missing: missing, Incomplete: incompleteOf(r.sealedLogs(), stored),
 		Skipped: skipped, Continued: r.continued,
 	}
 	body, err := schema.Encode(s.result(r.lease.worker, outcome))
@@ -360,6 +363,7 @@ func (r *Run) bound(ctx context.Context) (context.Context, func()) {
 func (s *Summary) clone() *Summary {
 	c := *s
 	c.Artifacts, c.Missing, c.Continued = maps.Clone(s.Artifacts), maps.Clone(s.Missing), maps.Clone(s.Continued)
+	c.Incomplete = maps.Clone(s.Incomplete)
 	c.Skipped = slices.Clone(s.Skipped)
 	return &c
 }

@@ -127,7 +127,7 @@ func (h *history) checkTruth() (problems []string) {
 			continue
 		}
 		if !slices.Equal(slices.Sorted(maps.Keys(e.summary.Artifacts)), slices.Sorted(maps.Keys(result.Artifacts))) ||
-			!maps.Equal(e.summary.Missing, missing) || e.summary.Success != h.scenario.success {
+			!maps.Equal(e.summary.Missing, missing) || !maps.Equal(e.summary.Incomplete, members(result, "incompleteLogs")) || e.summary.Success != h.scenario.success {
 			wrong("the summary %+v differs from result.json", e.summary)
 		}
 	}
@@ -179,12 +179,17 @@ func (h *history) checkLists() (problems []string) {
 // result reads result.json.
 func (h *history) result() (doc schema.Result, missing map[string]string, err error) {
 	doc, err = schema.Decode[schema.Result]("result.json", h.stored("result.json"))
-	missing = map[string]string{}
-	listed, _ := doc.Result["missingArtifacts"].(map[string]any)
+	return doc, members(doc, "missingArtifacts"), err
+}
+
+// members are those of an object in the result.
+func members(doc schema.Result, name string) map[string]string {
+	found := map[string]string{}
+	listed, _ := doc.Result[name].(map[string]any)
 	for name, reason := range listed {
-		missing[name] = fmt.Sprint(reason)
+		found[name] = fmt.Sprint(reason)
 	}
-	return doc, missing, err
+	return found
 }
 
 // checkAnswers: what the agent has told the worker is so.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -77,7 +78,7 @@ func (l *life) options() agent.Options {
 		panic(err) // the server's own URL
 	}
 	o := agent.Options{
-		Logs: l.m.names[:l.m.declared], StateDir: simState, Storage: storage, Logger: l.m.logger, GiveUpAfter: 2 * time.Minute,
+		Logs: l.m.names[:l.m.declared], StateDir: simState, Storage: storage, Logger: l.m.logger, LogLimit: int64(l.m.logLimit), GiveUpAfter: 2 * time.Minute,
 		Uploader: upload.New(upload.Options{Transport: l.wire, Logger: l.m.logger, StallTimeout: 5 * time.Second}),
 	}
 	o.SetDisk(l.disk)
@@ -111,8 +112,16 @@ func (l *life) files() (paths []string) {
 
 // diskFault is the one that an operation is to meet.
 func (m *simulation) diskFault(op disktest.Op) error {
+	onLog := op.Name == "write" && strings.Contains(op.Path, "/logs/")
+	if onLog {
+		m.logWrites.Add(1)
+	}
 	for _, f := range m.diskFaults {
-		if op.Name == f.name && op.Number >= f.from && op.Number-f.from < f.many {
+		number := op.Number
+		if f.spool {
+			number = int(m.logWrites.Load())
+		}
+		if op.Name == f.name && (onLog || !f.spool) && number >= f.from && number-f.from < f.many {
 			if f.kind == "ENOSPC" {
 				return syscall.ENOSPC
 			}

@@ -37,6 +37,7 @@ func (h *history) checkLogs() (problems []string) {
 	if h.completed() {
 		result, missing, _ = h.result() // checkTruth has looked for the error
 	}
+	incomplete := members(result, "incompleteLogs")
 	for _, log := range h.logs {
 		wrong := func(format string, args ...any) {
 			problems = append(problems, fmt.Sprintf("log %q: ", log.name)+fmt.Sprintf(format, args...))
@@ -52,8 +53,14 @@ func (h *history) checkLogs() (problems []string) {
 		if log.ended != nil && !whole && !errors.Is(log.ended, context.Canceled) && !h.scenario.mayMislead() {
 			wrong("the reader ended with %v", log.ended)
 		}
+		if limit := h.scenario.logLimit; limit > 0 && len(text) > limit {
+			wrong("%d bytes are stored, of at most %d", len(text), limit)
+		}
 		switch {
 		case result.Artifacts[log.name] != "":
+			if n, atLeast := markedBytes(text); (n > 0 || atLeast) != (incomplete[log.name] != "") || n > 0 && !strings.Contains(incomplete[log.name], fmt.Sprint(" ", n, " byte")) {
+				wrong("%d bytes are marked as missing (at least %t), and result.json says %q", n, atLeast, incomplete[log.name])
+			}
 			if !log.equal(text) {
 				wrong("%d bytes are stored, which are not what was written", len(text))
 			}
@@ -119,10 +126,21 @@ func (l *simLog) surely() (n int) {
 }
 
 // equal says that a text is what was written.
-func (l *simLog) equal(text []byte) bool { return match(l.pieces, text, false) < 0 }
+func (l *simLog) equal(text []byte) bool {
+	if simMark.Match(text) {
+		return l.accounts(text, true)
+	}
+	return match(l.pieces, text, false) < 0
+}
 
 // beginning gives where a text stops to be the beginning of what was written; -1 if it does not.
-func (l *simLog) beginning(text []byte) int { return match(l.pieces, text, true) }
+func (l *simLog) beginning(text []byte) int {
+	at := match(l.pieces, text, true)
+	if at >= 0 && l.accounts(text, false) {
+		return -1
+	}
+	return at
+}
 
 // match gives where a text stops to be these pieces one after the other (or a beginning of that), -1 if it does not.
 // Of each piece there are at least sure bytes, and at most most.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent"
@@ -34,7 +35,9 @@ type simulation struct {
 	began   time.Time
 	next    int // the worker's next step
 	lives   int
-	readers sync.WaitGroup
+
+	logWrites atomic.Int64 // to the disk
+	readers   sync.WaitGroup
 }
 
 // simulate makes the history of a scenario. It has to run in a bubble of testing/synctest; dir is for the server's storage.

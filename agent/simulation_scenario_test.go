@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/livelog"
 )
 
 // scenario is what one seed means: a task, and all that goes wrong while it runs.
@@ -29,6 +30,7 @@ type scenario struct {
 	jump        time.Duration // by how much it jumps
 	jumpAt      time.Duration
 	diskFaults  []diskFault
+	logLimit    int // bytes; 0: so many that it does not matter
 	crashes     []crash
 	reports     bool // the worker reports the run by itself, after Finish
 	secondLook  bool // a run that could not be completed is taken up once more
@@ -74,10 +76,11 @@ type crash struct {
 
 // diskFault hits operations on the disk.
 type diskFault struct {
-	name string // of the operation
-	kind string // "ENOSPC" or "EIO"
-	from int    // the number of the operation
-	many int    // how many are hit
+	name  string // of the operation
+	kind  string // "ENOSPC" or "EIO"
+	from  int    // the number of the operation
+	many  int    // how many are hit
+	spool bool   // only those on logs are, counted alone
 }
 
 func drawScenario(seed uint64) *scenario {
@@ -100,6 +103,12 @@ func drawScenario(seed uint64) *scenario {
 	s.readerPoll = pick(r, 300*time.Millisecond, 3*time.Second, 10*time.Second, 10*time.Second)
 	if r.IntN(2) == 0 {
 		s.readerStart = spread(r, s.duration+10*time.Second)
+	}
+	if r.IntN(3) == 0 {
+		s.logLimit = livelog.MinLimit
+	}
+	if r.IntN(12) == 0 && len(s.diskFaults) == 0 { // a disk that is full for a while
+		s.diskFaults = append(s.diskFaults, diskFault{name: "write", kind: pick(r, "ENOSPC", "ENOSPC", "EIO"), from: 5 + r.IntN(60), many: 1 + r.IntN(12), spool: true})
 	}
 	return s
 }
@@ -331,11 +340,14 @@ func (s *scenario) String() string {
 		fmt.Fprintf(&b, " The server's clock is %v ahead, and jumps by %v at %v.", s.skew, s.jump, s.jumpAt)
 	}
 	for _, f := range s.diskFaults {
-		fmt.Fprintf(&b, " Disk: %s of %q, %d times from operation %d on.", f.kind, f.name, f.many, f.from)
+		fmt.Fprintf(&b, " Disk: %s of %q, %d times from operation %d on (logs only %t).", f.kind, f.name, f.many, f.from, f.spool)
 	}
 	for _, c := range s.crashes {
 		fmt.Fprintf(&b, " Crash: power cut %t, at disk operation %d or request %d (answered %t) or after %v (all from the end on: %t); %v later the next process, the worker goes on %t.",
 			c.power, c.op, c.request, c.after, c.in, c.ending, c.pause, c.goesOn)
+	}
+	if s.logLimit > 0 {
+		fmt.Fprintf(&b, " A log has at most %d bytes.", s.logLimit)
 	}
 	if s.reports {
 		b.WriteString(" The worker reports by itself.")

@@ -119,7 +119,8 @@ func (c *tally) add(h *history) {
 	count("power cut", h.powerCut)
 	resolution, resolved := h.resolution()
 	count("completed by another", resolved && resolution.RunID > 0)
-	if _, missing, err := h.result(); err == nil {
+	if result, missing, err := h.result(); err == nil {
+		count("incomplete log", len(members(result, "incompleteLogs")) > 0)
 		count("something missing", len(missing) > 0)
 	}
 	c.of["requests"] += len(h.server.Requests())

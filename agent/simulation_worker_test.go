@@ -68,9 +68,12 @@ func (m *simulation) do(l *life, run *agent.Run, step simStep) {
 	began := time.Now()
 	n, err := run.Log(log.name).Write(step.text)
 	p := written{text: step.text, sure: n, most: n}
-	if err != nil && l.crashed() {
+	if l.crashed() {
 		p.most = len(step.text) // as much as the disk took
 		p.junk = true           // and nobody was left to cut off what else it did
+		if err == nil {
+			p.sure = 0 // it was in memory, or would have been
+		}
 	}
 	log.mu.Lock()
 	log.pieces = append(log.pieces, p)

@@ -21,6 +21,8 @@ import (
 //
 //	journal      what the run has done so far
 //	logs/0 ...   the spools of its logs, numbered in the order in which the journal names them
+//	logs/0.tail-...  the newest bytes of a log that has reached its limit (logfiles.go)
+//	logs/reserve room for the last marks of the logs on a full disk
 //	result.json  the frozen result
 //
 // Only its owner can read it: logs may hold what is nobody else's business.
@@ -62,6 +64,9 @@ func tryStateFolder(d disk.Disk, dir string, claim journal.Claim) (_ *stateFolde
 		return nil, err
 	}
 	if err = d.MkdirAll(filepath.Join(f.path, "logs")); err == nil {
+		err = f.makeReserve()
+	}
+	if err == nil {
 		f.journal, err = journal.Create(d, f.path, journal.Record{Step: journal.Claimed, Claim: &claim})
 	}
 	if err != nil {

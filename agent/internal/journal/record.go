@@ -15,7 +15,8 @@ type Step string
 const (
 	Claimed         Step = "claimed"          // Claim
 	Renewed         Step = "claim renewed"    // Until
-	LogAdded        Step = "log added"        // Log
+	LogAdded        Step = "log added"        // Log; Limit
+	LogLoss         Step = "log loss"         // Log, Loss; takes the place of the one before
 	ChunkStored     Step = "chunk stored"     // Log, Chunk; which may replace the latest ones
 	LogsStored      Step = "logs.json stored" // Names, Receipt
 	ArtifactAdded   Step = "artifact added"   // Artifact
@@ -36,6 +37,8 @@ type Record struct {
 	Claim    *Claim        `json:"claim,omitempty"`
 	Until    *time.Time    `json:"until,omitempty"`
 	Log      string        `json:"log,omitempty"`
+	Limit    int64         `json:"limit,omitempty"` // bytes that the log may have; negative: any number; 0: it is not known
+	Loss     *Loss         `json:"loss,omitempty"`
 	Names    []string      `json:"names,omitempty"`
 	Chunk    *schema.Chunk `json:"chunk,omitempty"`
 	Artifact *Artifact     `json:"artifact,omitempty"`
@@ -67,6 +70,19 @@ type Missing struct {
 	Reason string `json:"reason"`
 }
 
+// Loss is what is missing in a log, and where its newest mark is: a livelog.Loss.
+type Loss struct {
+	Bytes         int64  `json:"bytes"`
+	Lines         int64  `json:"lines"`
+	AtLeast       bool   `json:"atLeast,omitempty"`
+	Reason        string `json:"reason,omitempty"`
+	Unmarked      int64  `json:"unmarked,omitempty"`
+	UnmarkedLines int64  `json:"unmarkedLines,omitempty"`
+	Open          bool   `json:"open,omitempty"`
+	At            int64  `json:"at"`
+	Block         int64  `json:"block"`
+}
+
 // Outcome is what the worker said of the run, and how long its logs were then.
 type Outcome struct {
 	Success bool            `json:"success"`
@@ -75,11 +91,12 @@ type Outcome struct {
 	Logs    []SealedLog     `json:"logs,omitempty"`   // every log that was added
 }
 
-// SealedLog is a log that has ended and is whole on the disk, but for what Lost says.
+// SealedLog is a log that has ended and is whole on the disk, but for what Lost or Incomplete says.
 type SealedLog struct {
-	Name string `json:"name"`
-	Size int64  `json:"size"`
-	Lost string `json:"lost,omitempty"` // why it is not whole; "" if it is
+	Name       string `json:"name"`
+	Size       int64  `json:"size"`
+	Lost       string `json:"lost,omitempty"`       // why it is not whole, and does not say so itself; "" if it is or does
+	Incomplete string `json:"incomplete,omitempty"` // what is missing in it, where it says so itself
 }
 
 // Frozen are the bytes of result.json.

@@ -115,6 +115,9 @@ func TestBadRecords(t *testing.T) {
 		{"outcome with a log twice", working, with("outcome log", func(r *journal.Record) { r.Outcome.Logs = make2(r.Outcome.Logs[0]) }), "twice"},
 		{"outcome without the log", working, with("outcome log", func(r *journal.Record) { r.Outcome.Logs = nil }), `does not name log "log"`},
 		{"outcome with no such log", working, with("outcome log", func(r *journal.Record) { r.Outcome.Logs[0].Name = "art" }), `no log "art"`},
+		{"loss of no log", working, with("lose log", func(r *journal.Record) { r.Log = "art" }), `no log "art"`},
+		{"negative loss", working, with("lose log", func(r *journal.Record) { r.Loss.At = -1 }), "negative"},
+		{"limit of nothing", working, with("renew", func(r *journal.Record) { r.Limit = 1 }), "has a limit"},
 		{"sealed size", working, with("outcome log", func(r *journal.Record) { r.Outcome.Logs[0].Size = -1 }), "negative"},
 	}
 	for _, test := range tests {
@@ -326,7 +329,7 @@ func TestStateIsThatOfTheFile(t *testing.T) {
 
 func TestPoints(t *testing.T) {
 	points := journal.Points()
-	if len(points) != 3*13 || !slices.Contains(points, "artifact stored: written") || len(slices.Compact(slices.Sorted(slices.Values(points)))) != len(points) {
+	if len(points) != 3*14 || !slices.Contains(points, "artifact stored: written") || len(slices.Compact(slices.Sorted(slices.Values(points)))) != len(points) {
 		t.Errorf("%q", points)
 	}
 }

@@ -46,9 +46,11 @@ func wholeRun() []journal.Record {
 	until := start.Add(40 * time.Minute)
 	records := []journal.Record{
 		claimed(),
-		{Step: journal.LogAdded, Log: log},
+		{Step: journal.LogAdded, Log: log, Limit: 1 << 20},
 		{Step: journal.LogsStored, Names: []string{log}, Receipt: receipt("logs.json", "{}")},
 		{Step: journal.ChunkStored, Log: log, Chunk: &schema.Chunk{Offset: 0, Size: 10, URL: text, Encoding: "identity"}},
+		{Step: journal.LogLoss, Log: log, Loss: &journal.Loss{Bytes: 9, Lines: 2, AtLeast: true, Reason: "disk full", Unmarked: 4, UnmarkedLines: 1, Open: true, At: 10}},
+		{Step: journal.LogLoss, Log: log, Loss: &journal.Loss{Bytes: 9, Lines: 2, Reason: "disk full", At: 10, Block: 80}},
 		{Step: journal.ArtifactAdded, Artifact: &journal.Artifact{Name: "public/a <b> & \u2028.txt", ContentType: "text/plain", Path: "/out/a"}},
 		{Step: journal.Renewed, Until: &until},
 		{Step: journal.ArtifactStored, Receipt: receipt("public/a <b> & \u2028.txt", "aaa")},
@@ -57,7 +59,7 @@ func wholeRun() []journal.Record {
 		{Step: journal.ArtifactMissing, Missing: &journal.Missing{Name: "../bad", Reason: "has a segment \"..\""}},
 		{Step: journal.OutcomeKnown, Outcome: &journal.Outcome{
 			Success: true, Result: json.RawMessage(`{"exit":0,"crc":"00000000"}`), Report: true,
-			Logs: []journal.SealedLog{{Name: log, Size: 12, Lost: "disk full"}},
+			Logs: []journal.SealedLog{{Name: log, Size: 12, Lost: "disk full", Incomplete: "9 bytes"}},
 		}},
 		{Step: journal.ChunkStored, Log: log, Chunk: &schema.Chunk{Offset: 10, Size: 2, URL: text, Encoding: "gzip"}},
 		{Step: journal.ArtifactStored, Receipt: receipt(log, "hello, world")},

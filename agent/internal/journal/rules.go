@@ -22,6 +22,7 @@ var rules = []rule{
 	{Claimed, []string{"claim"}, PhaseNone, PhaseNone, "a run is claimed once, at its beginning"},
 	{Renewed, []string{"until"}, PhaseWorking, PhaseSent, "there is no claim to renew"},
 	{LogAdded, []string{"log"}, PhaseWorking, PhaseWorking, "logs are added between the claim and the outcome"},
+	{LogLoss, []string{"log", "loss"}, PhaseWorking, PhaseWorking, "logs end before the outcome is known"},
 	{ChunkStored, []string{"chunk", "log"}, PhaseWorking, PhaseEnding, "logs are published before the result is frozen"},
 	{LogsStored, []string{"receipt"}, PhaseWorking, PhaseEnding, "logs.json is stored before the result is frozen"},
 	{ArtifactAdded, []string{"artifact"}, PhaseWorking, PhaseWorking, "artifacts are added between the claim and the outcome"},
@@ -50,6 +51,9 @@ func (r Record) fault(rule rule) string {
 	if len(r.Names) > 0 && r.Step != LogsStored {
 		return "its record has names"
 	}
+	if r.Limit != 0 && r.Step != LogAdded {
+		return "its record has a limit"
+	}
 	for _, name := range r.names() {
 		if name == "" {
 			return "a name is empty"
@@ -69,6 +73,8 @@ func (r Record) fault(rule rule) string {
 		return fmt.Sprintf("a chunk cannot have %d bytes at %d", r.Chunk.Size, r.Chunk.Offset)
 	case r.Receipt != nil && r.Receipt.Size < 0, r.Frozen != nil && r.Frozen.Size < 0:
 		return "a size is negative"
+	case r.Loss != nil && min(r.Loss.Bytes, r.Loss.Lines, r.Loss.Unmarked, r.Loss.UnmarkedLines, r.Loss.At, r.Loss.Block) < 0:
+		return "a number of a loss is negative"
 	case r.Frozen != nil && r.Frozen.Digest == "":
 		return "the digest is empty"
 	case r.Receipt != nil && signed(r.Receipt.URL), r.Chunk != nil && signed(r.Chunk.URL):
@@ -85,7 +91,7 @@ func (r Record) members() []string {
 		there bool
 	}{
 		{"artifact", r.Artifact != nil}, {"chunk", r.Chunk != nil}, {"claim", r.Claim != nil}, {"frozen", r.Frozen != nil},
-		{"log", r.Log != ""}, {"missing", r.Missing != nil}, {"outcome", r.Outcome != nil}, {"receipt", r.Receipt != nil}, {"until", r.Until != nil},
+		{"log", r.Log != ""}, {"loss", r.Loss != nil}, {"missing", r.Missing != nil}, {"outcome", r.Outcome != nil}, {"receipt", r.Receipt != nil}, {"until", r.Until != nil},
 	} {
 		if m.there {
 			found = append(found, m.name)

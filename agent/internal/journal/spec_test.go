@@ -36,6 +36,7 @@ var allowed = map[string]func(history) bool{
 	"claim":       func(h history) bool { return len(h) == 0 },
 	"renew":       func(h history) bool { return h.has("claim") && !h.has("ack") },
 	"add log":     func(h history) bool { return open(h) && !h.has("add log") && !h.has("miss log") },
+	"lose log":    func(h history) bool { return open(h) && h.has("add log") },
 	"chunk 0-10":  func(h history) bool { return h.has("add log") && !h.any("chunk") && !h.has("freeze") },
 	"chunk 10-15": func(h history) bool { return h.last("chunk") == "chunk 0-10" && !h.has("freeze") },
 	"chunk 10-30": func(h history) bool {
@@ -84,6 +85,7 @@ func makeEvents() map[string]journal.Record {
 		"claim":           claimed(),
 		"renew":           {Step: journal.Renewed, Until: &until},
 		"add log":         {Step: journal.LogAdded, Log: "log"},
+		"lose log":        {Step: journal.LogLoss, Log: "log", Loss: &journal.Loss{Bytes: 7, Lines: 1, Reason: "full", At: 10, Block: 30}},
 		"chunk 0-10":      {Step: journal.ChunkStored, Log: "log", Chunk: &schema.Chunk{Size: 10}},
 		"chunk 10-15":     {Step: journal.ChunkStored, Log: "log", Chunk: &schema.Chunk{Offset: 10, Size: 5}},
 		"chunk 10-30":     {Step: journal.ChunkStored, Log: "log", Chunk: &schema.Chunk{Offset: 10, Size: 20}},
@@ -247,6 +249,7 @@ func TestStepsInPhases(t *testing.T) {
 		{e["claim"], "x......"},
 		{e["renew"], ".xxxxx."},
 		{log2, ".x....."},
+		{e["lose log"], ".x....."},
 		{e["chunk 0-10"], ".xx...."},
 		{e["logs.json log"], ".xx...."},
 		{art2, ".x....."},

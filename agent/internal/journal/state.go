@@ -36,7 +36,9 @@ type State struct {
 // Log is a log and the chunks of it that are stored, in order and without a gap. Those that a larger one has replaced are left out.
 type Log struct {
 	Name   string
+	Limit  int64 // see Record
 	Chunks []schema.Chunk
+	Loss   Loss // as it was noted last
 }
 
 // end is how many bytes of the log are stored as chunks.
@@ -159,10 +161,13 @@ func (s *State) conflict(r Record) string {
 		return s.taken(r.Log)
 	case ArtifactAdded:
 		return s.taken(r.Artifact.Name)
-	case ChunkStored:
+	case ChunkStored, LogLoss:
 		i := s.log(r.Log)
 		if i < 0 {
 			return fmt.Sprintf("there is no log %q", r.Log)
+		}
+		if r.Step == LogLoss {
+			return ""
 		}
 		return s.Logs[i].conflict(*r.Chunk)
 	case LogsStored:
@@ -285,7 +290,9 @@ func (s *State) set(r Record) {
 	case Renewed:
 		s.Until = *r.Until
 	case LogAdded:
-		s.Logs = append(s.Logs, Log{Name: r.Log})
+		s.Logs = append(s.Logs, Log{Name: r.Log, Limit: r.Limit})
+	case LogLoss:
+		s.Logs[s.log(r.Log)].Loss = *r.Loss
 	case ChunkStored:
 		log := &s.Logs[s.log(r.Log)]
 		log.Chunks = append(log.Chunks[:log.before(*r.Chunk)], *r.Chunk)
