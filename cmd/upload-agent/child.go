@@ -49,7 +49,7 @@ type exit struct {
 
 // run runs the command to its end. Signals are passed on to it. When ctx ends it is told to
 // terminate, and killed after the grace; at once, if a signal has used that up. An error
-// means that its output could not be kept.
+// means that its output could not be kept, and that the log does not say so: a full disk alone is none.
 func (c child) run(ctx context.Context, signals <-chan os.Signal) (exit, error) {
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
 	cmd.Env = c.env

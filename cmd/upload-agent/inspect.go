@@ -127,6 +127,10 @@ func (p *inspection) printRun(ctx context.Context, run schema.RunID) error {
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		fmt.Fprintf(p.out, "  missing %s: %s\n", printable(name), printable(fmt.Sprint(missing[name])))
 	}
+	incomplete, _ := result.Result["incompleteLogs"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(incomplete)) {
+		fmt.Fprintf(p.out, "  log %s is %s\n", printable(name), printable(fmt.Sprint(incomplete[name])))
+	}
 	return nil
 }
 

@@ -24,7 +24,8 @@ type resumption struct {
 	Artifacts     int               `json:"artifacts,omitempty"`     // stored, the logs among them
 	AlreadyStored []string          `json:"alreadyStored,omitempty"` // those of them that were not uploaded again
 	Missing       map[string]string `json:"missing,omitempty"`
-	Continued     map[string]int64  `json:"continued,omitempty"` // the bytes of logs that were published before, if not all of them
+	Incomplete    map[string]string `json:"incomplete,omitempty"` // logs in which bytes are missing
+	Continued     map[string]int64  `json:"continued,omitempty"`  // the bytes of logs that were published before, if not all of them
 
 	closing error // what went wrong afterwards
 }
@@ -66,6 +67,7 @@ func concluded(folder string, s *agent.Summary, err error) resumption {
 	}
 	r := newResumption(folder, stateCompleted, nil)
 	r.Success, r.Artifacts, r.Missing = &s.Success, len(s.Artifacts), s.Missing
+	r.Incomplete = s.Incomplete
 	r.AlreadyStored, r.Continued = slices.Sorted(slices.Values(s.Skipped)), maps.Clone(s.Continued)
 	maps.DeleteFunc(r.Continued, func(log string, at int64) bool { return at == 0 || at == s.Artifacts[log].Size })
 	return r
@@ -173,6 +175,9 @@ func (r resumption) details() string {
 	parts := []string{stored}
 	if n := len(r.Missing); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d missing", n))
+	}
+	for _, log := range slices.Sorted(maps.Keys(r.Incomplete)) {
+		parts = append(parts, fmt.Sprintf("%s is %s", log, r.Incomplete[log]))
 	}
 	for _, log := range slices.Sorted(maps.Keys(r.Continued)) {
 		parts = append(parts, fmt.Sprintf("%s went on at byte %d", log, r.Continued[log]))

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -40,6 +41,9 @@ func printSummary(w io.Writer, s *agent.Summary, tree string, worked time.Durati
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
 		row(printable(name), "MISSING", printable(s.Missing[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Incomplete)) {
+		row(printable(name), "INCOMPLETE", printable(strings.TrimPrefix(s.Incomplete[name], "incomplete: ")))
 	}
 	table.Flush()
 	if tree != "" {

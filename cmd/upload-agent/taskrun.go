@@ -30,6 +30,7 @@ type taskRun struct {
 	artifacts []artifactSpec
 	grace     time.Duration
 	redact    []string // secrets, which no log may show
+	logLimit  int64    // as agent.Options have it
 	// work does what the task is for.
 	work func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error)
 	// tree is where the storage keeps its objects on this machine, if it does.
@@ -41,6 +42,7 @@ func runFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		&cli.StringSliceFlag{Name: "artifact", Usage: "store `NAME=PATH`, or whatever a GLOB matches (** too), when the command has ended; may be repeated (in the environment: one)", Sources: env("artifact")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
+		logLimitFlag(),
 	}, redactFlags(), logFlags())
 }
 
@@ -51,6 +53,9 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 	}
 	if t.grace = cmd.Duration("grace"); t.grace <= 0 {
 		return usageError(fmt.Errorf("--grace %v: want more than nothing, such as 30s", t.grace))
+	}
+	if t.logLimit, err = logLimit(cmd); err != nil {
+		return err
 	}
 	if t.logger, err = t.io.logger(cmd); err != nil {
 		return err
@@ -76,7 +81,7 @@ func (t *taskRun) run(ctx context.Context) error {
 	ctx, signals, stop := endGracefully(ctx, t.grace, t.io.err)
 	defer stop()
 
-	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Redact: t.redact, Logger: t.logger})
+	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Redact: t.redact, LogLimit: t.logLimit, Logger: t.logger})
 	if err != nil {
 		return runFailure(err)
 	}
