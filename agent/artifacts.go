@@ -76,10 +76,13 @@ func newArtifacts(limit int, spawn func(func()) bool, put func(artifact) (upload
 }
 
 // CheckName says whether an artifact or a log can have a name: one that
-// [schema.ArtifactName] allows, outside the folder of the live logs. What it refuses is a *[schema.NameError].
+// [schema.ArtifactName] allows, outside the folders of the live logs. What it refuses is a *[schema.NameError].
 func CheckName(name string) error {
 	if strings.HasPrefix(name, livePrefix) {
 		return &schema.NameError{Name: name, Reason: "is below " + livePrefix + ", where live logs are kept; give it another name"}
+	}
+	if strings.HasPrefix(name, streamPrefix) {
+		return &schema.NameError{Name: name, Reason: "is below " + streamPrefix + ", where logs.json has the links to logs that are being written; give it another name"}
 	}
 	return schema.ArtifactName(name)
 }

@@ -22,6 +22,8 @@
 //   - Secrets: a signed URL shows up in no error, log line or file of this package, and what [Run.Redact] was told in
 //     no log of the run, whether it is published or on the disk. Artifacts and the outcome are stored as the worker gives them.
 //
+// Where readers can reach the worker, a [Stream] serves the logs as they are written.
+//
 // When the claim is lost (the queue has given the run to somebody else, or could
 // not be reached before the claim lapsed), the run's context ends with a
 // [ClaimLostError] as its cause, uploads stop, and nothing is reported.

@@ -48,9 +48,11 @@ func (r *Run) putLogsDocument(ctx context.Context) (upload.Receipt, error) {
 	return receipt, r.note(journal.Record{Step: journal.LogsStored, Names: names, Receipt: journalled(receipt)})
 }
 
-// logNames are the logs that a logs.json names.
+// logNames are the logs that a logs.json names, in whatever forms.
 func logNames(doc schema.Logs) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(doc.Logs)), func(name string) bool { return strings.HasPrefix(name, livePrefix) })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(doc.Logs)), func(name string) bool {
+		return strings.HasPrefix(name, livePrefix) || strings.HasPrefix(name, streamPrefix)
+	})
 }
 
 // putArtifact stores one artifact. Its type is settled before its URL is asked for,

@@ -35,6 +35,8 @@ type runLog struct {
 	settled bool           // published, or given up, before the run was resumed
 	err     error          // why it was given up; read after done
 	receipt upload.Receipt // of the text as it was stored last; read after done
+
+	stream *streamedLog // to readers who come to us, if anybody serves it
 }
 
 // livePrefix is where the parts of live logs are stored, and where logs.json names their indexes.
@@ -126,8 +128,11 @@ func (r *Run) giveSpool(log *runLog, spool *livelog.Spool, number int, known jou
 	return err
 }
 
-// follow publishes a log in the background, and declares it.
+// follow publishes a log in the background, lets readers in, and declares it.
 func (r *Run) follow(log *runLog) {
+	if r.o.Stream != nil {
+		log.stream = r.o.Stream.open(r.streamPath(log.name), log.spool)
+	}
 	if !r.background(func() { r.publish(log) }) {
 		close(log.done) // Close has come first
 	}
@@ -243,6 +248,9 @@ func (r *Run) sealLogs() {
 	defer r.mu.Unlock()
 	if r.sealed.IsZero() {
 		r.sealed = time.Now()
+		if r.o.Stream != nil {
+			r.logsDocument.declare() // without the links
+		}
 	}
 	for _, log := range r.logs {
 		_ = log.writer.Close() // the quota and the spool count what is lost
@@ -363,6 +371,9 @@ func (r *Run) grantLogs(ctx context.Context) (schema.Logs, error) {
 		text, _ := r.grants.reused(log.name)
 		live, _ := r.grants.reused(index)
 		doc.Logs[log.name], doc.Logs[livePrefix+log.name] = text.ReadURL, live.ReadURL
+		if link, ok := r.streamLink(log.name); ok {
+			doc.Logs[streamPrefix+log.name] = link.Reveal()
+		}
 	}
 	return doc, nil
 }

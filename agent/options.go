@@ -51,6 +51,10 @@ type Options struct {
 	// was lost is settled by the task's resolution; without it, by its status alone.
 	Storage *queue.Storage
 
+	// Stream serves the logs while they are written, where readers can reach the worker: share one between all runs of the
+	// process. Default: none.
+	Stream *Stream
+
 	// Publish tunes the live logs. Its Logger is the run's by default.
 	Publish livelog.PublishOptions
 

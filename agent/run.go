@@ -107,6 +107,9 @@ func newRun(ctx context.Context, q *queue.Client, lease *lease, folder *stateFol
 	r.logsDocument = newLogsDocument(r.putLogsDocument)
 	r.artifacts = newArtifacts(o.Uploads, r.background, r.putArtifact, r)
 	r.background(r.watchJournal)
+	if o.Stream != nil {
+		r.background(r.keepLinks)
+	}
 	return r
 }
 
@@ -317,6 +320,7 @@ func (r *Run) Close() error {
 
 // release closes what is open on the local disk, and removes what nobody needs any more.
 func (r *Run) release() error {
+	r.endStreams() // first, so that nobody takes the end of a run that is given up for that of its logs
 	r.sealLogs()
 	errs := []error{r.releaseLogs()}
 	if r.o.Uploader == nil {

@@ -2,6 +2,7 @@ package livelog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -58,7 +59,7 @@ type HandlerOptions struct {
 // as soon as they are written: a power cut may take back some of them, unlike those of [Publish].
 //
 // A slow reader is not dropped, and neither the writer nor another reader notices it: each reads from the page cache at
-// its own pace, and a follower that has to wait for its client holds 64 KiB. A dead one is dropped: one that takes nothing for
+// its own pace, and a follower that has to wait for its client holds 128 KiB. A dead one is dropped: one that takes nothing for
 // StallTimeout. The system tells of progress in steps of as much as its buffers hold, 6 MB perhaps on Linux, so that with the default
 // a reader of less than some 4 KB a second that is far behind may count as dead: it goes on where it was, with a Range.
 // A client that vanishes while the log is quiet is up to the server's TCP keep-alive.
@@ -73,6 +74,8 @@ type Handler struct {
 
 // NewHandler makes a Handler of the log in s. log is the name under which links sign it: any, but another for each
 // log whose handler has the same links. Without links, and not Public, nobody may read.
+//
+// s may be nil: that is a log that is not there any more, and who has a link to it is answered 410 Gone.
 //
 // When ctx ends, answers break off, so that [http.Server.Shutdown] need not wait for those who follow:
 // end it first, or register its end with RegisterOnShutdown. End it, and wait for the server, before the spool's Release.
@@ -117,6 +120,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	q, err := parseRequest(query, req.Header)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if h.spool == nil {
+		http.Error(w, "this log is not served here any more", http.StatusGone)
 		return
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
@@ -210,7 +217,7 @@ func (h *Handler) stream(a *answer, req *http.Request, mimeType string, status i
 	if req.Method == http.MethodHead {
 		return nil
 	}
-	if err := a.flush(); err != nil {
+	if err := errors.Join(a.renew(), a.flush()); err != nil {
 		return err
 	}
 	return send()

@@ -321,7 +321,10 @@ func (s *Spool) Section(off, n int64) *io.SectionReader {
 // reopen opens the spool's file once more, so that the system can keep the place of one reader in it and send from there.
 // It gives nil where it cannot: when the file is no file of the system, or not under its name any more.
 func (s *Spool) reopen() *os.File {
-	own, ok := s.file.(*os.File)
+	own, ok := s.file.(interface {
+		Name() string
+		Stat() (fs.FileInfo, error)
+	})
 	if !ok {
 		return nil
 	}
