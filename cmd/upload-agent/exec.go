@@ -71,6 +71,10 @@ func execTask(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if t.stateDir, err = stateDir(cmd); err != nil {
 		return err
 	}
+	if t.stream, err = newStreamServer(cmd, t.logger); err != nil {
+		return err
+	}
+	defer t.stream.close()
 	if t.claim, err = takeClaim(ctx, cmd, io, t.queue); err != nil {
 		return err
 	}

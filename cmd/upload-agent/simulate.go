@@ -62,6 +62,10 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	if err != nil {
 		return err
 	}
+	if t.stream, err = newStreamServer(cmd, t.logger); err != nil {
+		return err
+	}
+	defer t.stream.close()
 	if t.tree = cmd.String("dir"); t.tree == "" {
 		if t.tree, err = os.MkdirTemp("", "upload-agent-simulate-"); err != nil {
 			return runFailure(fmt.Errorf("make a folder for the storage: %w", err))

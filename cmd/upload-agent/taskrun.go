@@ -29,8 +29,9 @@ type taskRun struct {
 	stateDir  string // "": a temporary one, so that there is nothing to resume
 	artifacts []artifactSpec
 	grace     time.Duration
-	redact    []string // secrets, which no log may show
-	logLimit  int64    // as agent.Options have it
+	redact    []string      // secrets, which no log may show
+	logLimit  int64         // as agent.Options have it
+	stream    *streamServer // serves the log; nil: nobody does
 	// work does what the task is for.
 	work func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error)
 	// tree is where the storage keeps its objects on this machine, if it does.
@@ -43,7 +44,7 @@ func runFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "artifact", Usage: "store `NAME=PATH`, or whatever a GLOB matches (** too), when the command has ended; may be repeated (in the environment: one)", Sources: env("artifact")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
 		logLimitFlag(),
-	}, redactFlags(), logFlags())
+	}, streamFlags(), redactFlags(), logFlags())
 }
 
 // apply reads the flags of runFlags.
@@ -81,7 +82,7 @@ func (t *taskRun) run(ctx context.Context) error {
 	ctx, signals, stop := endGracefully(ctx, t.grace, t.io.err)
 	defer stop()
 
-	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Redact: t.redact, LogLimit: t.logLimit, Logger: t.logger})
+	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Redact: t.redact, LogLimit: t.logLimit, Stream: t.stream.logs(), Logger: t.logger})
 	if err != nil {
 		return runFailure(err)
 	}
