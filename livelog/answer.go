@@ -61,13 +61,8 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// flush sends what the server has gathered.
-func (a *answer) flush() error {
-	if err := a.renew(); err != nil {
-		return err
-	}
-	return a.control.Flush()
-}
+// flush sends what the server has gathered since the latest Write or renew.
+func (a *answer) flush() error { return a.control.Flush() }
 
 // pieceSize is how much is sent between two looks at the clock, when the system copies by itself.
 const pieceSize = 256 << 10

@@ -27,6 +27,18 @@
 // The bytes written to the spool are the bytes readers see: a [Redactor] goes before it, so that nothing secret
 // reaches the disk.
 //
+// # Speed
+//
+// On a machine with two cores, which readers and writer share (go test -run '^$' -bench Handler -benchtime 3x ./livelog; of the latency,
+// -benchtime 500x):
+//
+//	writing 64 KiB at a time       2.7 GB/s; a file 2.8, cat > file 1.6 GB/s; 10 readers get 2.2 GB/s together, 100 of them 2.0
+//	writing lines of 128 bytes     860000 a second; 530000 with a reader, 400000 with 10, 160000 with 100
+//	a line, written to read        p50 0.13 ms, p99 0.33 ms with a reader, 1.1 and 2.4 ms with 100; a bare socket each 0.08, 0.46, 0.76 and 1.5 ms
+//	a log of 1 GiB, published      31 MiB of memory (TestLargeLog); what an hour of a log costs prints TestCostOfAnHour
+//
+// Of the time with 100 readers, the system's write takes most: it is 10 µs or so a line and reader.
+//
 // # Chunks
 //
 // A chunk is stored when the tail is full, and takes what has gathered: 16 KiB from a quiet log, megabytes from a fast one. So that

@@ -12,12 +12,13 @@ import (
 	"time"
 )
 
-// buffer is what a follower holds while it has something to send, and only then.
-type buffer [64 << 10]byte
+// buffer is what a follower holds while it has something to send, and only then. Half of it would cost nearly a third more of time for
+// those who have much to read, as the server sends each piece in two, and twice as much would save a tenth.
+type buffer [128 << 10]byte
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// eventBytes is how much of the log one event holds. The rest of a buffer holds its text.
+// eventBytes is how much of the log one event holds. What comes after them in a buffer is its text.
 const eventBytes = 24 << 10
 
 var (

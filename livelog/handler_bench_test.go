@@ -77,9 +77,15 @@ type served struct {
 }
 
 func serve(b testing.TB) *served {
+	return serveWith(b, func(ctx context.Context, s *livelog.Spool) http.Handler {
+		return livelog.NewHandler(ctx, s, "log", nil, livelog.HandlerOptions{Public: true})
+	})
+}
+
+func serveWith(b testing.TB, handler func(context.Context, *livelog.Spool) http.Handler) *served {
 	spool := newSpool(b)
 	ctx, cancel := context.WithCancel(b.Context())
-	server := httptest.NewServer(livelog.NewHandler(ctx, spool, "log", nil, livelog.HandlerOptions{Public: true}))
+	server := httptest.NewServer(handler(ctx, spool))
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 	b.Cleanup(func() { cancel(); server.Close() })
 	return &served{spool, server.URL, client}
@@ -148,21 +154,48 @@ func BenchmarkHandlerIngest(b *testing.B) {
 }
 
 // One line every 10 ms: the time from before its Write to when a reader has it. Use -benchtime 500x.
-// Beside it, what this machine takes for as many goroutines that each wait for a channel and write to a connection.
+// Beside it, what this machine takes for as many goroutines that each wait for a channel and write to a connection, and
+// for the least that a handler can do: wait, read, write, flush.
 func BenchmarkHandlerLatency(b *testing.B) {
+	follow := func(b *testing.B, s *served, readers int) {
+		var bodies []io.ReadCloser
+		for range readers {
+			bodies = append(bodies, s.body(b, "?follow=1"))
+		}
+		measureLatency(b, s, bodies)
+	}
 	for _, readers := range []int{1, 100} {
 		b.Run(fmt.Sprintf("bare/readers=%d", readers), func(b *testing.B) {
 			w := newBroadcast(b, readers)
 			measureLatency(b, w, w.readers)
 		})
-		b.Run(fmt.Sprintf("handler/readers=%d", readers), func(b *testing.B) {
-			s := serve(b)
-			var bodies []io.ReadCloser
-			for range readers {
-				bodies = append(bodies, s.body(b, "?follow=1"))
-			}
-			measureLatency(b, s, bodies)
+		b.Run(fmt.Sprintf("least/readers=%d", readers), func(b *testing.B) {
+			follow(b, serveWith(b, func(_ context.Context, s *livelog.Spool) http.Handler { return least{s} }), readers)
 		})
+		b.Run(fmt.Sprintf("handler/readers=%d", readers), func(b *testing.B) {
+			follow(b, serve(b), readers)
+		})
+	}
+}
+
+// least serves a spool, and cares for nothing else.
+type least struct{ *livelog.Spool }
+
+func (s least) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	buf := make([]byte, 64<<10)
+	for off := int64(0); ; {
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return
+		}
+		size, sealed, err := s.Wait(req.Context(), off)
+		if err != nil || sealed && size == off {
+			return
+		}
+		n, _ := s.Section(off, min(size-off, int64(len(buf)))).ReadAt(buf[:min(size-off, int64(len(buf)))], 0)
+		off += int64(n)
+		if _, err := w.Write(buf[:n]); err != nil {
+			return
+		}
 	}
 }
 

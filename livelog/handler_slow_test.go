@@ -185,7 +185,7 @@ func TestHandlerHoldsOneBufferForEachBlockedReader(t *testing.T) {
 		}
 		synctest.Wait() // all are blocked
 		each := (heap() - before) / readers
-		if each > 100<<10 {
+		if each > 160<<10 {
 			t.Errorf("each holds %d bytes", each)
 		}
 		close(leaves)
