@@ -118,14 +118,20 @@ func (t target) print(ctx context.Context, out io.WriteCloser, o livelog.ReaderO
 	if err != nil {
 		return err
 	}
-	var log io.ReadCloser
-	if at.index {
+	fromStorage := func(o livelog.ReaderOptions) io.ReadCloser {
+		if !at.index {
+			return livelog.NewTextReader(ctx, at.url, o)
+		}
 		if t.url == "" {
 			o.Abandoned = func(ctx context.Context) error { return t.over(ctx, at.runID) }
 		}
-		log = livelog.NewReader(ctx, at.url, o)
+		return livelog.NewReader(ctx, at.url, o)
+	}
+	log := io.ReadCloser(nil)
+	if at.link == "" {
+		log = fromStorage(o)
 	} else {
-		log = livelog.NewTextReader(ctx, at.url, o)
+		log = preferWorker(ctx, at.link, o, fromStorage)
 	}
 	defer log.Close()
 	_, err = io.Copy(out, log)

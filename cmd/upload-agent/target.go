@@ -65,6 +65,7 @@ func parseTarget(arg string) (target, error) {
 type place struct {
 	url   string
 	index bool         // url is that of its index
+	link  string       // to its worker, while it is written; "" if there is none
 	runID schema.RunID // whose log it is; latest if that is not known
 }
 
@@ -124,6 +125,7 @@ func (t target) find(ctx context.Context) (place, error) {
 	if err != nil {
 		return p, err
 	}
+	p.link = logs.Logs["stream/"+t.log]
 	if p.url, p.index = logs.Logs["live/"+t.log]; p.index {
 		return p, nil
 	}
