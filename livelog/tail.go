@@ -142,7 +142,7 @@ func (t *tail) linesBefore(from int64) (int64, error) {
 		return t.lines, nil
 	}
 	s := t.kept[i]
-	n, _, err := countLines(io.NewSectionReader(s.file, 0, from-s.from))
+	n, _, err := countBreaks(io.NewSectionReader(s.file, 0, from-s.from))
 	return s.lines + n, err
 }
 
@@ -157,8 +157,8 @@ func (t *tail) reader(from int64) io.Reader {
 	return io.MultiReader(parts...)
 }
 
-// countLines counts the newlines and the bytes of r.
-func countLines(r io.Reader) (lines, size int64, err error) {
+// countBreaks counts the newlines and the bytes of r.
+func countBreaks(r io.Reader) (lines, size int64, err error) {
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
 	for {
@@ -220,7 +220,7 @@ func (t *tail) measure() error {
 		if i > 0 && t.end != s.from {
 			gap = i
 		}
-		lines, size, err := countLines(io.NewSectionReader(s.file, 0, 1<<62))
+		lines, size, err := countBreaks(io.NewSectionReader(s.file, 0, 1<<62))
 		if err != nil {
 			return err
 		}
