@@ -290,7 +290,7 @@ func (r *TextReader) begin() error {
 	case a.body == nil:
 		return io.EOF // it is empty
 	}
-	breaks, size, err := countBreaks(a.body)
+	breaks, size, err := countLines(a.body)
 	a.body.Close() // only read from: no error to lose
 	if err != nil {
 		return r.retry(err, true)
@@ -304,8 +304,8 @@ func (r *TextReader) begin() error {
 	return r.skipLines(a.start, breaks-r.o.LastLines+1)
 }
 
-// countBreaks counts the line breaks in a text, but for one at its very end, and its bytes.
-func countBreaks(text io.Reader) (breaks int, size int64, err error) {
+// countLines counts the line breaks in a text, but for one at its very end, and its bytes.
+func countLines(text io.Reader) (breaks int, size int64, err error) {
 	buf := make([]byte, 32<<10)
 	last := byte(0)
 	for err == nil {
