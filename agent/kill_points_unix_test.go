@@ -26,6 +26,9 @@ func crashPairs() []crashPair {
 		if strings.HasPrefix(at, string(journal.Renewed)) { // which exec does only after half a minute, and resume at once
 			first = "outcome known: durable"
 		}
+		if strings.HasPrefix(at, string(journal.LogsEnded)) { // which is for runs without an outcome
+			first = "log added: written"
+		}
 		all = append(all, crashPair{first, at})
 	}
 	if *kills < 100 {
@@ -92,7 +95,7 @@ func killAtPoints(t *testing.T, r *killRig) {
 }
 
 // awaited are the steps that have to be durable before the next thing is done.
-var awaited = []journal.Step{journal.Claimed, journal.LogLoss, journal.OutcomeKnown, journal.ResultFrozen, journal.ResultStored, journal.CompletedSent, journal.CompletedKnown}
+var awaited = []journal.Step{journal.Claimed, journal.LogLoss, journal.LogsEnded, journal.OutcomeKnown, journal.ResultFrozen, journal.ResultStored, journal.CompletedSent, journal.CompletedKnown}
 
 // killAt kills the run's agents, and tells at which points.
 func (c *killCase) killAt(at crashPair) (known bool, points []string, err error) {

@@ -150,7 +150,7 @@ func (r *Run) publish(log *runLog) {
 		return receipt.URL, err
 	}
 	o := r.o.Publish
-	o.Chunks = log.chunks
+	o.Chunks, o.Final = log.chunks, r.logsEnded
 	o.OnChunk = func(c schema.Chunk) { r.noteChunk(log.name, c) }
 	_, log.err = livelog.Publish(log.ctx, log.name, log.spool, store, o)
 }
@@ -272,6 +272,9 @@ func (r *Run) sealedLogs() []journal.SealedLog {
 	}
 	return sealed
 }
+
+// endLogs lets indexes say that the logs are complete: whoever resumes the run knows that they are, and adds nothing to them.
+func (r *Run) endLogs() { r.endingLogs.Do(func() { close(r.logsEnded) }) }
 
 // markLogs writes a last line into every log that has not ended, unless it ends with that line already.
 func (r *Run) markLogs(line string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/internal/disk"
@@ -117,6 +118,7 @@ func (r *Run) restore(state journal.State) error {
 	r.started, r.settled = state.Started, state.Outcome
 	if state.Outcome != nil {
 		r.sealed = state.Finished
+		r.endLogs()
 	}
 	r.restoreArtifacts(state)
 	if state.Frozen != nil {
@@ -153,18 +155,18 @@ func (r *Run) restoreLog(number int, known journal.Log, state journal.State) (*r
 		covered = known.Chunks[n-1].Offset + known.Chunks[n-1].Size
 	}
 	want := covered
-	if state.Outcome != nil {
-		sealed := sealedLog(*state.Outcome, known.Name)
+	sealed, ended := sealedLog(state, known.Name)
+	if ended {
 		want, log.lost, log.incomplete = sealed.Size, sealed.Lost, sealed.Incomplete
 	}
 	if size < want {
 		return nil, errors.Join(fmt.Errorf("log %q: its spool has %d bytes, and %d are known to have been written", known.Name, size, want), file.Close())
 	}
-	if state.Outcome != nil {
+	if ended {
 		size = want
 	}
 	spool := livelog.NewSpool(file, size)
-	if state.Outcome != nil {
+	if ended {
 		log.spool, log.writer = spool, r.redactor.Writer(spool)
 	} else if err := r.giveSpool(log, spool, number, known); err != nil {
 		return nil, errors.Join(fmt.Errorf("log %q: %w", known.Name, err), file.Close())
@@ -175,20 +177,24 @@ func (r *Run) restoreLog(number int, known journal.Log, state journal.State) (*r
 	} else if _, missing := state.Missing[known.Name]; missing && state.Outcome != nil {
 		log.settled = true
 	}
-	if state.Outcome != nil {
+	if ended {
 		_ = log.writer.Close() // nothing is in it
 		_ = log.spool.Close()  // never fails
 	}
 	return log, nil
 }
 
-func sealedLog(o journal.Outcome, name string) journal.SealedLog {
-	for _, log := range o.Logs {
-		if log.Name == name {
-			return log
-		}
+// sealedLog says how a log ended, if it has.
+func sealedLog(state journal.State, name string) (log journal.SealedLog, ended bool) {
+	logs := state.Ended
+	if state.Outcome != nil {
+		logs = state.Outcome.Logs
 	}
-	return journal.SealedLog{} // the journal lets no log be left out
+	i := slices.IndexFunc(logs, func(l journal.SealedLog) bool { return l.Name == name })
+	if i < 0 {
+		return journal.SealedLog{}, false
+	}
+	return logs[i], true
 }
 
 // restoreArtifacts takes the names that are taken, and what became of them.

@@ -40,6 +40,9 @@ type Run struct {
 	logsDocument *logsDocument
 	artifacts    *artifacts
 
+	logsEnded  chan struct{} // closed once the journal knows that the logs have ended
+	endingLogs sync.Once
+
 	mu     sync.Mutex
 	logs   map[string]*runLog
 	sealed time.Time // when the logs ended; zero before
@@ -97,7 +100,7 @@ func Start(ctx context.Context, q *queue.Client, claim schema.Claim, o Options) 
 
 // newRun is a run with nothing under way yet but for the watch over its journal.
 func newRun(ctx context.Context, q *queue.Client, lease *lease, folder *stateFolder, redactor *livelog.Redactor, o Options) *Run {
-	r := &Run{o: o, q: q, uploads: o.Uploader, folder: folder, redactor: redactor, lease: lease, logs: map[string]*runLog{}}
+	r := &Run{o: o, q: q, uploads: o.Uploader, folder: folder, redactor: redactor, lease: lease, logsEnded: make(chan struct{}), logs: map[string]*runLog{}}
 	if r.uploads == nil {
 		r.uploads = upload.New(upload.Options{Logger: o.Logger})
 	}
@@ -224,6 +227,7 @@ func (r *Run) settle(outcome Outcome, report bool) error {
 		return err
 	}
 	r.settled = &said
+	r.endLogs()
 	return nil
 }
 
@@ -293,7 +297,9 @@ func (r *Run) Abandon(ctx context.Context, reason string) error {
 	if reason != "" {
 		r.markLogs("upload-agent: " + reason + "\n")
 	}
-	r.sealLogs()
+	if err := r.endLogsEarly(); err != nil {
+		return errors.Join(fmt.Errorf("abandon run: %w", err), r.Close())
+	}
 	waiting, stop := r.bound(ctx)
 	err := r.waitLogs(waiting)
 	if err == nil {
@@ -302,6 +308,18 @@ func (r *Run) Abandon(ctx context.Context, reason string) error {
 	stop()
 	r.over = ctx.Err() == nil
 	return errors.Join(err, r.Close())
+}
+
+// endLogsEarly ends the logs of a run without an outcome.
+func (r *Run) endLogsEarly() error {
+	r.sealLogs()
+	if ended := r.sealedLogs(); r.settled == nil && len(ended) > 0 {
+		if err := r.folder.journal.Append(journal.Record{Step: journal.LogsEnded, Ended: ended}); err != nil {
+			return err
+		}
+	}
+	r.endLogs()
+	return nil
 }
 
 // Close ends the run at once and waits for everything in the background. It reports nothing.

@@ -22,6 +22,10 @@ type PublishOptions struct {
 	TextLimit   int64         // most bytes of the text while the log is live; default 16 MiB
 	Logger      *slog.Logger  // told of every failed flush; default: discards
 
+	// Final, if not nil, is closed once it is certain that nothing follows: an index says complete only after that.
+	// Everything else of a log that has ended is stored before. Default: it is certain when the spool is sealed.
+	Final <-chan struct{}
+
 	// Chunks that an earlier Publish of this log stored, in order and from its start: this one goes on behind them.
 	// They are ignored, as a whole, if they are not that or do not lie within the spool.
 	Chunks []schema.Chunk
@@ -260,6 +264,13 @@ func (p *publisher) finish(ctx context.Context) error {
 	}
 	if err := errors.Join(failed, p.storeText(ctx, size)); err != nil {
 		return err
+	}
+	if p.o.Final != nil {
+		select {
+		case <-p.o.Final:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	return p.storeIndex(ctx, size, true, 0)
 }

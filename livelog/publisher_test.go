@@ -318,6 +318,40 @@ func TestPublishOrder(t *testing.T) {
 	}
 }
 
+// A log that has ended is complete only when its writer is sure of that: all else is stored before.
+func TestPublishFinal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{t: t, start: time.Now(), objects: map[string][]byte{}}
+		s := newSpool(t)
+		if _, err := s.Write([]byte("12345")); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		final, ended := make(chan struct{}), make(chan error, 1)
+		publish := func(ctx context.Context) {
+			_, err := livelog.Publish(ctx, "log", s, m.store, livelog.PublishOptions{Final: final})
+			ended <- err
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go publish(ctx)
+		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("before it is final: %v", err)
+		}
+		if want := []string{"index 5", "text 5"}; !cmp.Equal(want, m.order()) {
+			t.Errorf("stored %q before, want %q", m.order(), want)
+		}
+		close(final)
+		go publish(t.Context())
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if order := m.order(); order[len(order)-1] != "index 5 complete" {
+			t.Errorf("stored %q", order)
+		}
+	})
+}
+
 // One index at most in an interval, which grows with the age of the log; none without output.
 func TestPublishRhythm(t *testing.T) {
 	const step = 100 * time.Millisecond

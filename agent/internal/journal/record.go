@@ -22,6 +22,7 @@ const (
 	ArtifactAdded   Step = "artifact added"   // Artifact
 	ArtifactStored  Step = "artifact stored"  // Receipt; its Name is the artifact's, or a log's whose text it is
 	ArtifactMissing Step = "artifact missing" // Missing; also of a log that is not whole, and of a name that was never added. It stands, whatever was or is stored
+	LogsEnded       Step = "logs ended"       // Ended: nothing is added to these logs, although the outcome is not known
 	OutcomeKnown    Step = "outcome known"    // Outcome: nothing is added to logs or artifacts after it
 	ResultFrozen    Step = "result frozen"    // Frozen: the bytes are in the state folder's result.json
 	ResultStored    Step = "result stored"    // Receipt
@@ -43,6 +44,7 @@ type Record struct {
 	Chunk    *schema.Chunk `json:"chunk,omitempty"`
 	Artifact *Artifact     `json:"artifact,omitempty"`
 	Missing  *Missing      `json:"missing,omitempty"`
+	Ended    []SealedLog   `json:"ended,omitempty"`
 	Outcome  *Outcome      `json:"outcome,omitempty"`
 	Frozen   *Frozen       `json:"frozen,omitempty"`
 	Receipt  *Receipt      `json:"receipt,omitempty"`

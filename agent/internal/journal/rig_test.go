@@ -57,6 +57,7 @@ func wholeRun() []journal.Record {
 		{Step: journal.ArtifactAdded, Artifact: &journal.Artifact{Name: "public/gone.txt"}},
 		{Step: journal.ArtifactMissing, Missing: &journal.Missing{Name: "public/gone.txt", Reason: "open gone.txt: no such file"}},
 		{Step: journal.ArtifactMissing, Missing: &journal.Missing{Name: "../bad", Reason: "has a segment \"..\""}},
+		{Step: journal.LogsEnded, Ended: []journal.SealedLog{{Name: log, Size: 30}}},
 		{Step: journal.OutcomeKnown, Outcome: &journal.Outcome{
 			Success: true, Result: json.RawMessage(`{"exit":0,"crc":"00000000"}`), Report: true,
 			Logs: []journal.SealedLog{{Name: log, Size: 12, Lost: "disk full", Incomplete: "9 bytes"}},

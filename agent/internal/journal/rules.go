@@ -28,6 +28,7 @@ var rules = []rule{
 	{ArtifactAdded, []string{"artifact"}, PhaseWorking, PhaseWorking, "artifacts are added between the claim and the outcome"},
 	{ArtifactStored, []string{"receipt"}, PhaseWorking, PhaseEnding, "artifacts are stored before the result is frozen"},
 	{ArtifactMissing, []string{"missing"}, PhaseWorking, PhaseEnding, "what is missing is said before the result is frozen"},
+	{LogsEnded, []string{"ended"}, PhaseWorking, PhaseWorking, "logs have ended when the outcome is known"},
 	{OutcomeKnown, []string{"outcome"}, PhaseWorking, PhaseWorking, "a claimed run has one outcome"},
 	{ResultFrozen, []string{"frozen"}, PhaseEnding, PhaseEnding, "the result is frozen once, after the outcome is known"},
 	{ResultStored, []string{"receipt"}, PhaseFrozen, PhaseFrozen, "the result is stored once, after it is frozen"},
@@ -90,7 +91,7 @@ func (r Record) members() []string {
 		name  string
 		there bool
 	}{
-		{"artifact", r.Artifact != nil}, {"chunk", r.Chunk != nil}, {"claim", r.Claim != nil}, {"frozen", r.Frozen != nil},
+		{"artifact", r.Artifact != nil}, {"chunk", r.Chunk != nil}, {"claim", r.Claim != nil}, {"ended", len(r.Ended) > 0}, {"frozen", r.Frozen != nil},
 		{"log", r.Log != ""}, {"loss", r.Loss != nil}, {"missing", r.Missing != nil}, {"outcome", r.Outcome != nil}, {"receipt", r.Receipt != nil}, {"until", r.Until != nil},
 	} {
 		if m.there {
@@ -114,6 +115,9 @@ func (r Record) names() []string {
 	}
 	if r.Receipt != nil {
 		names = append(names, r.Receipt.Name)
+	}
+	for _, log := range r.Ended {
+		names = append(names, log.Name)
 	}
 	if r.Outcome != nil {
 		for _, log := range r.Outcome.Logs {

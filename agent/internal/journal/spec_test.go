@@ -54,6 +54,7 @@ var allowed = map[string]func(history) bool{
 	"miss art":        unfrozen, // also after "store art": other bytes were to take their place
 	"miss log":        unfrozen,
 	"miss other":      unfrozen,
+	"end log":         func(h history) bool { return open(h) && h.has("add log") },
 	"outcome empty":   func(h history) bool { return open(h) && !h.has("add log") },
 	"outcome log":     func(h history) bool { return open(h) && h.has("add log") },
 	"freeze": func(h history) bool {
@@ -99,6 +100,7 @@ func makeEvents() map[string]journal.Record {
 		"miss art":        missing("art"),
 		"miss log":        missing("log"),
 		"miss other":      missing("other"),
+		"end log":         {Step: journal.LogsEnded, Ended: []journal.SealedLog{{Name: "log", Size: 12}}},
 		"outcome empty":   outcome(),
 		"outcome log":     outcome(journal.SealedLog{Name: "log", Size: 15}),
 		"freeze":          {Step: journal.ResultFrozen, Frozen: &journal.Frozen{Size: 6, Digest: upload.Sum([]byte("result"))}},
@@ -257,6 +259,7 @@ func TestStepsInPhases(t *testing.T) {
 		{e["store log"], "..x...."},
 		{e["miss other"], ".xx...."},
 		{e["miss log"], ".xx...."},
+		{e["end log"], ".x....."},
 		{e["outcome log"], ".x....."},
 		{e["freeze"], "..x...."},
 		{e["store result"], "...x..."},

@@ -25,6 +25,7 @@ type State struct {
 	Stored  map[string]Receipt // artifacts, and the texts of logs, by name
 	Missing map[string]string  // reasons by name
 
+	Ended    []SealedLog // before the outcome is known
 	Outcome  *Outcome
 	Finished time.Time // when the outcome was known
 	Frozen   *Frozen
@@ -174,6 +175,8 @@ func (s *State) conflict(r Record) string {
 		return s.oddNames(r.Names)
 	case ArtifactStored:
 		return s.cannotBeStored(r.Receipt.Name)
+	case LogsEnded:
+		return s.oddSeals(r.Ended)
 	case OutcomeKnown:
 		return s.oddSeals(r.Outcome.Logs)
 	case ResultFrozen:
@@ -314,6 +317,8 @@ func (s *State) set(r Record) {
 		}
 		s.Missing[r.Missing.Name] = r.Missing.Reason
 		delete(s.Stored, r.Missing.Name) // other bytes were to take their place
+	case LogsEnded:
+		s.Ended = slices.Clone(r.Ended)
 	case OutcomeKnown:
 		s.Outcome, s.Finished = r.Outcome.clone(), r.At
 	case ResultFrozen:
@@ -336,6 +341,7 @@ func (s State) Clone() State {
 	s.LogNames, s.Added = slices.Clone(s.LogNames), slices.Clone(s.Added)
 	s.Stored, s.Missing = maps.Clone(s.Stored), maps.Clone(s.Missing)
 	s.LogsStored, s.Frozen, s.Result = copied(s.LogsStored), copied(s.Frozen), copied(s.Result)
+	s.Ended = slices.Clone(s.Ended)
 	s.Outcome = s.Outcome.clone()
 	return s
 }
