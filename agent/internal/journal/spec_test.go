@@ -134,7 +134,7 @@ func tryAll(t *testing.T, h history, s journal.State) map[string]journal.State {
 
 // All sequences, up to a length.
 func TestEveryShortHistory(t *testing.T) {
-	const depth = 5
+	const depth = 4
 	count := 0
 	var walk func(history, journal.State)
 	walk = func(h history, s journal.State) {
