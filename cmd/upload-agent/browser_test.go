@@ -27,7 +27,7 @@ import (
 var shots = flag.String("shots", "", "write screenshots of the inspector page to this `folder`, to be looked at")
 
 // patience is how long a test waits for what a browser shows; a busy machine takes its time.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // findChromium gives the browser; without one the test is skipped, but not where everything has to be tested.
 func findChromium(t *testing.T) string {

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// browser gives a tab of a headless Chromium, with a storage of its own and 60 seconds to live. The test fails if anything in
+// browser gives a tab of a headless Chromium, with a storage of its own and two minutes to live. The test fails if anything in
 // it opens a dialog, throws an exception that nobody catches, or tries what the Content-Security-Policy forbids.
 func browser(t *testing.T) context.Context {
 	t.Helper()
@@ -73,7 +73,7 @@ func browser(t *testing.T) context.Context {
 		}
 	}
 	tab, closeTab := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(listen))
-	ctx, cancel := context.WithTimeout(tab, 60*time.Second)
+	ctx, cancel := context.WithTimeout(tab, 2*time.Minute)
 	if _, err := chromedp.Call(ctx, log.Enable, cdp.Empty{}); err != nil {
 		t.Fatalf("open a tab: %v", err)
 	}
