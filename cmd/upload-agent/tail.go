@@ -30,8 +30,8 @@ func tailCommand(io *stdio) *cli.Command {
 			"is dropped or made visible; everywhere else the bytes are those of the log.",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the log is complete", Sources: env("follow")},
-			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "begin with the last `LINES`; 0: only what is new", Sources: env("lines")},
-			&cli.Int64Flag{Name: "offset", Usage: "begin at `BYTE`, counted from 0", Sources: env("offset")},
+			&cli.IntFlag{Name: "lines", HideDefault: true, Aliases: []string{"n"}, Usage: "begin with the last `LINES` (0: only what is new; default: all)", Sources: env("lines")},
+			&cli.Int64Flag{Name: "offset", HideDefault: true, Usage: "begin at `BYTE`, counted from 0", Sources: env("offset")},
 			&cli.BoolFlag{Name: "raw", Usage: "on a terminal, too, print the bytes as they are", Sources: env("raw")},
 			storageFlag(),
 			&cli.StringFlag{Name: "queue", Usage: "ask the queue, too, whether a run has ended: `URL` of its API, ending in /v1", Sources: env("queue")},
