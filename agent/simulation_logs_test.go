@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,6 +104,12 @@ func (h *history) marked(log *simLog, text []byte) bool {
 	for {
 		if log.equal(before) || shorter && log.beginning(before) < 0 {
 			return true
+		}
+		for _, torn := range []string{string(line), "\n" + string(line)} { // of which the disk of an earlier process took a part; a mark says so
+			with := &simLog{pieces: append(slices.Clip(log.pieces), written{[]byte(torn), 0, len(torn), false})}
+			if len(h.scenario.diskFaults) > 0 && len(h.scenario.crashes) > 1 && simMark.Match(before) && (with.equal(before) || shorter && with.beginning(before) < 0) {
+				return true
+			}
 		}
 		text, cut := bytes.CutSuffix(before, []byte("\n")) // the line is one of its own
 		if cut && (log.equal(text) || shorter && log.beginning(text) < 0) {

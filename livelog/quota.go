@@ -135,11 +135,19 @@ func (q *Quota) takeUp() error {
 			return q.spool.takeBack(found.at)
 		}
 	}
-	if q.spool.Size() > q.head {
-		q.limited = true
-		q.noticed = q.endsWith(notice(q.o.Limit))
+	// Nothing is written through behind the head: there may be a notice, and what was to follow it nobody has seen.
+	end := max(q.head, marked)
+	if q.spool.Size() <= q.head {
+		return nil
 	}
-	return nil
+	q.limited = true
+	for _, text := range []string{notice(q.o.Limit), "\n" + notice(q.o.Limit)} {
+		if q.holds(text, end) {
+			q.noticed, end = true, end+int64(len(text))
+			break
+		}
+	}
+	return q.spool.takeBack(end)
 }
 
 func (q *Quota) removeTails() error {
@@ -369,11 +377,16 @@ func (q *Quota) lineBreak() string {
 	return "\n"
 }
 
-func (q *Quota) endsWith(text string) bool {
-	size := q.spool.Size()
-	last := make([]byte, min(size, int64(len(text))))
-	n, err := io.ReadFull(q.spool.Section(size-int64(len(last)), int64(len(last))), last)
-	return err == nil && string(last[:n]) == text
+func (q *Quota) endsWith(text string) bool { return q.holds(text, q.spool.Size()-int64(len(text))) }
+
+// holds says whether the spool has text at that place.
+func (q *Quota) holds(text string, at int64) bool {
+	if at < 0 {
+		return false
+	}
+	there := make([]byte, len(text))
+	_, err := io.ReadFull(q.spool.Section(at, int64(len(text))), there)
+	return err == nil && string(there) == text
 }
 
 // EndsWith says whether text is the end of what was written, as far as that is known.
@@ -381,6 +394,8 @@ func (q *Quota) EndsWith(text string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
+	case q.held != nil && len(q.held.data) == 0 && q.held.lost():
+		return text == "\n" // a mark comes before what follows
 	case q.held != nil && len(q.held.data) > 0:
 		return strings.HasSuffix(string(q.held.data), text)
 	case q.tail != nil && q.tail.end > 0:

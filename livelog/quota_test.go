@@ -96,7 +96,39 @@ func (d *quotaDisk) kill(power bool) {
 	}
 	d.spool = keep(d.spool)
 	for name, f := range d.tail {
+		if power && f.durable == 0 { // nor is its name
+			delete(d.tail, name)
+			continue
+		}
 		d.tail[name] = keep(f)
+	}
+}
+
+// A power cut may leave a part of a notice, and of what was to follow it. Nobody has seen that, and it does not stay.
+func TestQuotaTakesBackWhatIsTorn(t *testing.T) {
+	const limit, head = livelog.MinLimit, livelog.MinLimit - livelog.MinLimit/16 - 2048
+	for _, last := range []string{"x", "\n"} {
+		text := strings.Repeat("x", head-1) + last
+		for _, torn := range []int{1, 2, 20, 0} {
+			d := newQuotaDisk()
+			_, q := d.open(t, limit)
+			fmt.Fprint(q, text+"more\n")
+			noticed := bytes.Clone(d.spool.data)
+			if !noticeLine.Match(noticed) {
+				t.Fatalf("%q", noticed[head:])
+			}
+			if d.spool.data = noticed[:head+torn]; torn == 0 {
+				d.spool.data = append(noticed, "upload-agent: 5 by"...)
+			}
+			clear(d.tail)
+			_, q = d.open(t, limit)
+			fmt.Fprint(q, "the next process\n")
+			q.Close()
+			want := string(noticed) + "upload-agent: 0 bytes (0 lines) of this log are missing here: the log has reached its limit of 65536 bytes\nthe next process\n"
+			if got := string(d.spool.data); got != want {
+				t.Errorf("%d bytes were left of the notice behind %q: the log goes on with %q", torn, last, got[head:])
+			}
+		}
 	}
 }
 
