@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,11 +104,9 @@ func (h *history) marked(log *simLog, text []byte) bool {
 		if log.equal(before) || shorter && log.beginning(before) < 0 {
 			return true
 		}
-		for _, torn := range []string{string(line), "\n" + string(line)} { // of which the disk of an earlier process took a part; a mark says so
-			with := &simLog{pieces: append(slices.Clip(log.pieces), written{[]byte(torn), 0, len(torn), false})}
-			if len(h.scenario.diskFaults) > 0 && len(h.scenario.crashes) > 1 && simMark.Match(before) && (with.equal(before) || shorter && with.beginning(before) < 0) {
-				return true
-			}
+		if rest, ok := withoutTorn(before, line); ok && len(h.scenario.diskFaults) > 0 && len(h.scenario.crashes) > 1 {
+			before = rest
+			continue
 		}
 		text, cut := bytes.CutSuffix(before, []byte("\n")) // the line is one of its own
 		if cut && (log.equal(text) || shorter && log.beginning(text) < 0) {
@@ -122,6 +119,24 @@ func (h *history) marked(log *simLog, text []byte) bool {
 		}
 		before = text[:torn]
 	}
+}
+
+// withoutTorn takes away the part of a line that the disk of an earlier process took, and the mark that says how much of it is missing.
+func withoutTorn(text, line []byte) ([]byte, bool) {
+	all := simMark.FindAllSubmatchIndex(text, -1)
+	if len(all) == 0 {
+		return nil, false
+	}
+	m := all[len(all)-1]
+	if m[1] < len(text) || m[4] < 0 {
+		return nil, false
+	}
+	head := bytes.TrimSuffix(text[:m[0]], []byte("\n"))
+	torn := head[bytes.LastIndexByte(head, '\n')+1:]
+	if !bytes.HasPrefix(line, torn) || number(text[m[4]:m[5]]) != len(line)-len(torn) {
+		return nil, false
+	}
+	return head[:len(head)-len(torn)], true
 }
 
 // surely is how many bytes are in the log at least.

@@ -104,6 +104,26 @@ func (d *quotaDisk) kill(power bool) {
 	}
 }
 
+// What a failed write left in a file of the tail is not taken for the log's.
+func TestQuotaForgetsWhatAFailedWriteLeft(t *testing.T) {
+	d := newQuotaDisk()
+	_, q := d.open(t, livelog.MinLimit)
+	fmt.Fprint(q, strings.Repeat("x", livelog.MinLimit)+"\n")
+	d.fill(5)
+	d.noMemory = true
+	if n, err := q.Write([]byte("refused\n")); n != 0 || err == nil {
+		t.Errorf("wrote %d bytes, %v", n, err)
+	}
+	d.fill(-1)
+	d.noMemory = false
+	d.kill(false)
+	_, q = d.open(t, livelog.MinLimit)
+	q.Close()
+	if got := string(d.spool.data); !strings.HasSuffix(got, "xxx\n") {
+		t.Errorf("the log ends with %q", got[len(got)-20:])
+	}
+}
+
 // A power cut may leave a part of a notice, and of what was to follow it. Nobody has seen that, and it does not stay.
 func TestQuotaTakesBackWhatIsTorn(t *testing.T) {
 	const limit, head = livelog.MinLimit, livelog.MinLimit - livelog.MinLimit/16 - 2048

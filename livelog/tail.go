@@ -54,7 +54,8 @@ func (t *tail) write(p []byte) (n int, err error) {
 		s := &t.kept[len(t.kept)-1]
 		piece := p[n:min(int64(len(p)), int64(n)+t.segmentSize()-s.size)]
 		if _, err := s.file.WriteAt(piece, s.size); err != nil {
-			return n, err
+			// What it left is not in the stream: the next process must not find it, not even after a power cut.
+			return n, errors.Join(err, s.file.Truncate(s.size), s.file.Sync())
 		}
 		n += len(piece)
 		s.size += int64(len(piece))
