@@ -14,6 +14,7 @@
 //   - An upload that moves is never cut, however slow; one on which nothing moves for
 //     Options.StallTimeout is given up and started over on a new connection.
 //   - A signed URL is a password: it appears in no error and in no log line.
+//   - The source of a [Place] reads nothing outside of its folder, whatever links are there or are put there meanwhile.
 //   - A file costs about what a bare PUT of it costs, its digest included. Memory does not depend on the size.
 //
 // # What it does not do

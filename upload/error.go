@@ -136,7 +136,7 @@ func (f *failure) Error() string { return f.what.Error() }
 // sourceFailure is that of a source that is not what it should be, which is final.
 func sourceFailure(err error) *failure {
 	f := &failure{what: Error{Kind: ErrSource, Err: err}, verdict: stop}
-	for _, kind := range []error{ErrChanged, ErrNotRegular} {
+	for _, kind := range []error{ErrChanged, ErrNotRegular, ErrLink} {
 		if errors.Is(err, kind) {
 			f.what.Kind = kind
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/minio/crc64nvme"
@@ -14,8 +15,9 @@ import (
 // Source is the recipe of a body: its size is known before it is sent, and it can be sent again from its start.
 // A Source may be used by several Puts at once. The zero Source is none, and an error; an empty object is Bytes(nil).
 type Source struct {
-	path string // of a file
-	open func() (*content, error)
+	path  string // of a file
+	place Place  // of a file in a folder
+	open  func() (*content, error)
 }
 
 // content is a source while one Put uses it. It is read at offsets only, so that two requests may read it at once.
@@ -45,6 +47,7 @@ func Section(r *io.SectionReader) Source {
 }
 
 // File is the source of a regular file: anything else is ErrNotRegular, found without waiting (a FIFO does not hang it).
+// It goes wherever the path leads; for a file in a folder that somebody else writes to, see [Place].
 //
 // Each Put opens it once. Its size is fixed then, and exactly that many bytes are sent, even if the file grows.
 // If it shrinks or is written to meanwhile, the Put ends with ErrChanged.
@@ -61,17 +64,24 @@ func (s Source) Size() (int64, error) {
 	return c.size, c.close()
 }
 
-// Path is that of [File]; "" for any other source.
+// Path is that of [File], or where the file of a [Place] is; "" for any other source.
 func (s Source) Path() string { return s.path }
+
+// Place is that of the source of a file in a folder; false for any other source.
+func (s Source) Place() (Place, bool) { return s.place, s.place.Folder != "" }
 
 // Digest reads all of the source and gives its size in bytes and its digest. A file that shrinks or is written to
 // meanwhile is ErrChanged, as in a Put.
-func (s Source) Digest() (size int64, d Digest, err error) {
+func (s Source) Digest() (size int64, d Digest, err error) { return s.CopyTo(io.Discard) }
+
+// CopyTo writes all of the source to w, and gives its size in bytes and its digest. A file that shrinks or is written to
+// meanwhile is ErrChanged, as in a Put; what w has got then is worth nothing.
+func (s Source) CopyTo(w io.Writer) (size int64, d Digest, err error) {
 	c, err := s.opened()
 	if err != nil {
 		return 0, "", err
 	}
-	d, err = c.digest()
+	d, err = c.copyTo(w)
 	if err == nil {
 		err = c.check(d)
 	}
@@ -92,21 +102,54 @@ func openFile(path string) (*content, error) {
 	// Non-blocking: opening a FIFO without a writer would wait for one.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%w: %w", ErrNotRegular, err)
-		}
-		return nil, fmt.Errorf("%w: %w", ErrSource, err)
+		return nil, cannotOpen(err, filepath.Base(path), func() (os.FileInfo, error) { return os.Stat(path) })
 	}
+	return regular(f, filepath.Base(path))
+}
+
+// cannotOpen is why a file cannot be opened: a socket, say, cannot. It is called name: readers of a result have no use for
+// the paths of a worker.
+func cannotOpen(err error, name string, stat func() (os.FileInfo, error)) error {
+	if info, statErr := stat(); statErr == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%w: %s is a %s", ErrNotRegular, name, kindOf(info.Mode()))
+	}
+	return fmt.Errorf("%w: %w", ErrSource, called(err, name))
+}
+
+// called is an error of the disk with another name in the place of a path.
+func called(err error, name string) error {
+	if onDisk := (*os.PathError)(nil); errors.As(err, &onDisk) {
+		return &os.PathError{Op: onDisk.Op, Path: name, Err: onDisk.Err}
+	}
+	return err
+}
+
+// regular is the content of an open file, which it closes if it is not a regular one.
+func regular(f *os.File, name string) (*content, error) {
 	then, err := f.Stat()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", ErrSource, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrSource, called(err, name)), f.Close())
 	}
 	if !then.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%w: %s is a %s", ErrNotRegular, path, kindOf(then.Mode())), f.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %s is a %s", ErrNotRegular, name, kindOf(then.Mode())), f.Close())
 	}
-	c := &content{ReaderAt: f, size: then.Size(), close: f.Close}
+	c := &content{ReaderAt: namedReader{f, name}, size: then.Size(), close: f.Close}
 	c.check = func(sent Digest) error { return c.compare(f, then, sent) }
 	return c, nil
+}
+
+// namedReader is a file whose errors call it by its name.
+type namedReader struct {
+	file *os.File
+	name string
+}
+
+func (r namedReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.file.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		err = called(err, r.name)
+	}
+	return n, err
 }
 
 // compare says whether the file is still what it was. A file that has grown may have been only appended to:
@@ -115,7 +158,7 @@ func (c *content) compare(f *os.File, then os.FileInfo, sent Digest) error {
 	now, err := f.Stat()
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrSource, err)
+		return fmt.Errorf("%w: %w", ErrSource, called(err, filepath.Base(f.Name())))
 	case now.Size() < c.size:
 		return fmt.Errorf("%w: it shrank from %d to %d bytes", ErrChanged, c.size, now.Size())
 	case now.Size() == then.Size() && now.ModTime().Equal(then.ModTime()):
@@ -136,14 +179,24 @@ func (c *content) compare(f *os.File, then os.FileInfo, sent Digest) error {
 }
 
 // digest reads all of it once more.
-func (c *content) digest() (Digest, error) {
-	h := crc64nvme.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{io.NewSectionReader(c, 0, c.size)}, make([]byte, 64<<10))
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrSource, err)
-	}
-	if n < c.size {
-		return "", fmt.Errorf("%w: it shrank from %d to %d bytes", ErrChanged, c.size, n)
+func (c *content) digest() (Digest, error) { return c.copyTo(io.Discard) }
+
+// copyTo writes all of it to w.
+func (c *content) copyTo(w io.Writer) (Digest, error) {
+	h, from, buffer := crc64nvme.New(), io.NewSectionReader(c, 0, c.size), make([]byte, min(64<<10, c.size))
+	for left := c.size; left > 0; {
+		n, err := io.ReadFull(from, buffer[:min(left, int64(len(buffer)))])
+		left -= int64(n)
+		h.Write(buffer[:n])
+		if _, err := w.Write(buffer[:n]); err != nil {
+			return "", err
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return "", fmt.Errorf("%w: it shrank from %d to %d bytes", ErrChanged, c.size, c.size-left)
+		case err != nil:
+			return "", fmt.Errorf("%w: %w", ErrSource, err)
+		}
 	}
 	return digestOf(h), nil
 }
