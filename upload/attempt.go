@@ -80,8 +80,12 @@ func (p *put) request(ctx context.Context, sent *bodies) (*http.Request, error) 
 	if p.grant.ContentType != "" {
 		req.Header.Set("Content-Type", p.grant.ContentType)
 	}
-	if p.options.ContentEncoding != "" {
-		req.Header.Set("Content-Encoding", p.options.ContentEncoding)
+	for _, h := range [...]struct{ name, value string }{
+		{"Content-Encoding", p.options.ContentEncoding}, {"Cache-Control", p.options.CacheControl}, {"Content-Disposition", p.options.ContentDisposition},
+	} {
+		if h.value != "" && req.Header.Get(h.name) == "" { // what was signed stays
+			req.Header.Set(h.name, h.value)
+		}
 	}
 	for name, values := range req.Header {
 		if strings.ContainsFunc(strings.Join(values, ""), isControl) {

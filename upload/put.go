@@ -21,6 +21,9 @@ type PutOptions struct {
 	// GiveUpAfter: no attempt starts later than this after the first failure; one that runs is left to end.
 	// 0: tried again until ctx ends or (without Renew) the grant expires.
 	GiveUpAfter time.Duration
+	// CacheControl and ContentDisposition are sent as the headers of these names; "" sends none. As a Content-Encoding they need not be
+	// signed, with either version of the signatures; one that was, with the grant, goes before.
+	CacheControl, ContentDisposition string
 }
 
 // maxStale is how many fresh grants in a row may come back expired.

@@ -87,8 +87,12 @@ func (s *Server) getObject(w http.ResponseWriter, r *http.Request) {
 	if m.ContentType == "" {
 		h.Set("Content-Type", "binary/octet-stream")
 	}
-	if m.ContentEncoding != "" {
-		h.Set("Content-Encoding", m.ContentEncoding)
+	for name, value := range map[string]string{
+		"Content-Encoding": m.ContentEncoding, "Cache-Control": m.CacheControl, "Content-Disposition": m.Disposition,
+	} {
+		if value != "" {
+			h.Set(name, value)
+		}
 	}
 	if m.ETag != "" {
 		h.Set("ETag", `"`+m.ETag+`"`)
@@ -136,6 +140,7 @@ func (s *Server) putObject(w http.ResponseWriter, r *http.Request) {
 	}
 	m, err := s.storage.put(meta{
 		Key: keyOf(r), ContentType: r.Header.Get("Content-Type"), ContentEncoding: r.Header.Get("Content-Encoding"),
+		CacheControl: r.Header.Get("Cache-Control"), Disposition: r.Header.Get("Content-Disposition"),
 	}, r.Body, r.ContentLength, contentMD5)
 	if err != nil {
 		s.putError(w, r, err)

@@ -38,6 +38,8 @@ type meta struct {
 	Key             string    `json:"key"`
 	ContentType     string    `json:"contentType,omitempty"`
 	ContentEncoding string    `json:"contentEncoding,omitempty"`
+	CacheControl    string    `json:"cacheControl,omitempty"`
+	Disposition     string    `json:"contentDisposition,omitempty"`
 	ETag            string    `json:"etag"`      // MD5 in hex
 	Checksum        string    `json:"crc64nvme"` // base64 of 8 bytes, big endian
 	Size            int64     `json:"size"`
