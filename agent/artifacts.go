@@ -10,17 +10,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/gabriel-vasile/mimetype"
-
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
-
-// ArtifactOptions of one artifact. The zero value works.
-type ArtifactOptions struct {
-	// ContentType is what the artifact is served as. Default: told from its first bytes.
-	ContentType string
-}
 
 // smallArtifact is the most bytes that an artifact may have to go before all larger ones.
 const smallArtifact = 1 << 20
@@ -55,11 +47,11 @@ type artifactNotes interface {
 }
 
 type artifact struct {
-	name        string
-	contentType string
-	source      upload.Source
-	size        int64
-	known       upload.Receipt // of an earlier upload; its Name is "" if there was none
+	name    string
+	options ArtifactOptions
+	source  upload.Source
+	size    int64
+	known   upload.Receipt // of an earlier upload; its Name is "" if there was none
 }
 
 // earlierArtifact is one that an earlier process of the run had added.
@@ -114,6 +106,9 @@ func (a *artifacts) take(name string) error {
 func (a *artifacts) add(it artifact) error {
 	if err := CheckName(it.name); err != nil {
 		return err
+	}
+	if err := it.options.check(); err != nil {
+		return fmt.Errorf("add artifact %q: %w", it.name, err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -297,13 +292,4 @@ func (a *artifacts) outcome() (stored map[string]upload.Receipt, missing map[str
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return maps.Clone(a.stored), maps.Clone(a.missing), slices.Sorted(slices.Values(a.skipped))
-}
-
-// contentType tells the type of an artifact from its first bytes.
-func contentType(source upload.Source) (string, error) {
-	head, err := source.Head(3072) // as much as mimetype looks at
-	if err != nil {
-		return "", err
-	}
-	return mimetype.Detect(head).String(), nil
 }

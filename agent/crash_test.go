@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -72,15 +71,14 @@ func (c *crashing) work() error {
 			return err
 		}
 	}
-	for _, name := range []string{"public/a.txt", "public/b.txt"} {
-		path := filepath.Join(files, filepath.Base(name))
-		if err := os.WriteFile(path, []byte("the bytes of "+name), 0o600); err != nil {
-			c.t.Fatal(err)
-		}
-		if err := run.AddArtifact(name, upload.File(path), agent.ArtifactOptions{ContentType: "text/plain"}); err != nil {
+	for name, times := range map[string]int{"public/a.txt": 1, "public/b.txt": 1, "public/packed.txt": 15_000} {
+		body := strings.Repeat("the bytes of "+name, times)
+		writeFile(c.t, filepath.Join(files, filepath.Base(name)), body)
+		source := upload.Place{Folder: files, Name: filepath.Base(name)}.Source()
+		if err := run.AddArtifact(name, source, agent.ArtifactOptions{ContentType: "text/plain", Gzip: true}); err != nil {
 			return err
 		}
-		c.artifacts[name] = "the bytes of " + name
+		c.artifacts[name] = body
 	}
 	_, err = run.Complete(c.ctx(), agent.Outcome{Success: true, Result: map[string]any{"exitCode": 7}})
 	return err
@@ -99,6 +97,15 @@ func (c *crashing) crashed() bool {
 func (c *crashing) overLimit() *crashing {
 	c.options.LogLimit, c.lines, c.width = livelog.MinLimit, 40, 2500
 	return c
+}
+
+// unpacked is an artifact as a browser shows it.
+func (c *crashing) unpacked(name string) string {
+	body := c.stored("artifacts/" + name)
+	if bytes.HasPrefix(body, []byte("\x1f\x8b")) {
+		return unpacked(c.t, body)
+	}
+	return string(body)
 }
 
 // resume is what the next process does.
@@ -132,8 +139,8 @@ func (c *crashing) check(died, resumed error) {
 			c.t.Errorf("result.json is not what the worker said: %+v", result)
 		}
 		for name, want := range c.artifacts {
-			if got := c.stored("artifacts/" + name); string(got) != want || result.Artifacts[name] == "" {
-				c.t.Errorf("artifact %s: %q is stored, and result.json says %q", name, got, result.Artifacts[name])
+			if got := c.unpacked(name); got != want || result.Artifacts[name] == "" {
+				c.t.Errorf("artifact %s: %.100q is stored, and result.json says %q", name, got, result.Artifacts[name])
 			}
 		}
 		lost, _ := markedBytes(stored)
@@ -236,8 +243,8 @@ func (c *crashing) checkFault(failed error, errno syscall.Errno) {
 	}
 	result := c.result()
 	for name, want := range c.artifacts {
-		if got := c.stored("artifacts/" + name); string(got) != want || result.Artifacts[name] == "" {
-			c.t.Errorf("artifact %s: %q is stored, and result.json says %q", name, got, result.Artifacts[name])
+		if got := c.unpacked(name); got != want || result.Artifacts[name] == "" {
+			c.t.Errorf("artifact %s: %.100q is stored, and result.json says %q", name, got, result.Artifacts[name])
 		}
 	}
 	stored := c.stored("artifacts/terminal.log")

@@ -55,8 +55,7 @@ func logNames(doc schema.Logs) []string {
 	})
 }
 
-// putArtifact stores one artifact. Its type is settled before its URL is asked for,
-// because the type is part of what is signed.
+// putArtifact stores one artifact.
 func (r *Run) putArtifact(a artifact) (upload.Receipt, error) {
 	receipt, err := r.tryArtifact(a)
 	if err != nil && r.ctx.Err() != nil {
@@ -65,27 +64,31 @@ func (r *Run) putArtifact(a artifact) (upload.Receipt, error) {
 	return receipt, err
 }
 
+// tryArtifact settles the type, which is part of what is signed, and the bytes, which take their time to be gzipped, before it asks
+// for a URL.
 func (r *Run) tryArtifact(a artifact) (upload.Receipt, error) {
+	body, err := r.prepare(a)
+	if err != nil {
+		return upload.Receipt{}, fmt.Errorf("read artifact %q: %w", a.name, err)
+	}
+	defer body.discard()
 	if a.known.Name != "" { // stored before the run was resumed: perhaps these very bytes
-		size, digest, err := a.source.Digest()
+		size, digest, err := body.source.Digest()
 		if err == nil && size == a.known.Size && digest == a.known.Digest {
 			return a.known, nil
-		}
-	}
-	if a.contentType == "" {
-		var err error
-		if a.contentType, err = contentType(a.source); err != nil {
-			return upload.Receipt{}, err
 		}
 	}
 	fresh := func(ctx context.Context) (upload.Grant, error) {
 		ctx, cancel := context.WithTimeout(ctx, r.o.GiveUpAfter)
 		defer cancel()
-		return r.grants.one(ctx, a.name, a.contentType)
+		return r.grants.one(ctx, a.name, body.contentType)
 	}
 	grant, err := fresh(r.ctx)
 	if err != nil {
 		return upload.Receipt{}, err
 	}
-	return r.uploads.Put(r.ctx, grant, a.source, upload.PutOptions{Name: a.name, Renew: fresh, GiveUpAfter: r.o.GiveUpAfter})
+	return r.uploads.Put(r.ctx, grant, body.source, upload.PutOptions{
+		Name: a.name, ContentEncoding: body.encoding, CacheControl: a.options.CacheControl, ContentDisposition: a.options.ContentDisposition,
+		Renew: fresh, GiveUpAfter: r.o.GiveUpAfter,
+	})
 }

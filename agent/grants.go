@@ -113,7 +113,7 @@ func (g *grants) request(ctx context.Context, types map[string]string, names []s
 		case urls.ContentType != types[name]:
 			refused[name] = fmt.Errorf("get signed URL of artifact %q: asked for content type %q, the queue signed %q", name, types[name], urls.ContentType)
 		default:
-			granted[name] = upload.Grant{URL: urls.ArtifactPutURL, ContentType: types[name], ReadURL: urls.ArtifactURL}
+			granted[name] = upload.Grant{URL: urls.ArtifactPutURL, ContentType: types[name], ReadURL: readable(urls.ArtifactURL, name)}
 		}
 	}
 	return nil

@@ -34,7 +34,10 @@ func (r *Run) claimRenewed(until time.Time) {
 
 // artifactAdded notes an artifact, and the file from which a resumed run can upload it.
 func (r *Run) artifactAdded(it artifact) error {
-	added := journal.Artifact{Name: it.name, ContentType: it.contentType}
+	added := journal.Artifact{
+		Name: it.name, ContentType: it.options.ContentType, Gzip: it.options.Gzip,
+		CacheControl: it.options.CacheControl, ContentDisposition: it.options.ContentDisposition,
+	}
 	if file := it.source.Path(); file != "" {
 		path, err := filepath.Abs(file)
 		if err != nil {
@@ -44,7 +47,21 @@ func (r *Run) artifactAdded(it artifact) error {
 			added.Path = path
 		}
 	}
+	if place, ok := it.source.Place(); ok && added.Path != "" {
+		added.Path, added.Folder, added.Symlinks, added.HardLinks = place.Name, place.Folder, place.Symlinks, place.HardLinks
+	}
 	return r.note(journal.Record{Step: journal.ArtifactAdded, Artifact: &added})
+}
+
+// earlier is an artifact that the journal knows, with the same ways into its file as before.
+func earlier(added journal.Artifact) earlierArtifact {
+	it := artifact{name: added.Name, source: upload.File(added.Path), options: ArtifactOptions{
+		ContentType: added.ContentType, Gzip: added.Gzip, CacheControl: added.CacheControl, ContentDisposition: added.ContentDisposition,
+	}}
+	if added.Folder != "" {
+		it.source = upload.Place{Folder: added.Folder, Name: added.Path, Symlinks: added.Symlinks, HardLinks: added.HardLinks}.Source()
+	}
+	return earlierArtifact{artifact: it, lost: added.Path == ""}
 }
 
 func (r *Run) artifactStored(receipt upload.Receipt) error {

@@ -14,7 +14,6 @@ import (
 	"github.com/taskcluster/upload-agent/agent/queue"
 	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
-	"github.com/taskcluster/upload-agent/upload"
 )
 
 // Resume takes up the run whose state folder is dir, which a process that has ended has left. It asks the
@@ -66,7 +65,11 @@ func resume(ctx context.Context, q *queue.Client, folder *stateFolder, redactor 
 	}
 	r := newRun(ctx, q, newLease(q, claim, o.Logger), folder, redactor, o)
 	r.claimRenewed(r.lease.current().until)
-	if err := r.restore(state); err != nil {
+	err = folder.removePacked() // copies that died with the process
+	if err == nil {
+		err = r.restore(state)
+	}
+	if err != nil {
 		// What the claim is good for ends with it: Close leaves the folder.
 		r.end(ErrEnded)
 		r.goroutines.Wait()
@@ -208,7 +211,7 @@ func (r *Run) restoreArtifacts(state journal.State) {
 		if _, missing := state.Missing[added.Name]; missing {
 			continue
 		}
-		it := earlierArtifact{artifact: artifact{name: added.Name, contentType: added.ContentType, source: upload.File(added.Path)}, lost: added.Path == ""}
+		it := earlier(added)
 		if receipt, stored := state.Stored[added.Name]; stored && receipt.URL != "" {
 			it.known = receiptOf(receipt)
 		}

@@ -39,6 +39,7 @@ type Run struct {
 	grants       *grants
 	logsDocument *logsDocument
 	artifacts    *artifacts
+	packer       packer
 
 	logsEnded  chan struct{} // closed once the journal knows that the logs have ended
 	endingLogs sync.Once
@@ -140,7 +141,7 @@ func (r *Run) AddArtifact(name string, source upload.Source, o ArtifactOptions) 
 	if err := context.Cause(r.ctx); err != nil {
 		return fmt.Errorf("add artifact %q: %w", name, err)
 	}
-	return r.artifacts.add(artifact{name: name, contentType: o.ContentType, source: source})
+	return r.artifacts.add(artifact{name: name, options: o, source: source})
 }
 
 // AddMissing lists an artifact that there should have been, with the reason why there is none.

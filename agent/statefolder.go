@@ -23,6 +23,7 @@ import (
 //	logs/0 ...   the spools of its logs, numbered in the order in which the journal names them
 //	logs/0.tail-...  the newest bytes of a log that has reached its limit (logfiles.go)
 //	logs/reserve room for the last marks of the logs on a full disk
+//	packed/0 ... artifacts gzipped, each until it is stored; gone with the process
 //	result.json  the frozen result
 //
 // Only its owner can read it: logs may hold what is nobody else's business.

@@ -61,9 +61,15 @@ type Claim struct {
 
 // Artifact is one that was added.
 type Artifact struct {
-	Name        string `json:"name"`
-	ContentType string `json:"contentType,omitempty"` // "" is told from the bytes
-	Path        string `json:"path,omitempty"`        // absolute; "" if it was no file
+	Name               string          `json:"name"`
+	ContentType        string          `json:"contentType,omitempty"` // "" is told from the bytes
+	Gzip               bool            `json:"gzip,omitempty"`
+	CacheControl       string          `json:"cacheControl,omitempty"`
+	ContentDisposition string          `json:"contentDisposition,omitempty"`
+	Path               string          `json:"path,omitempty"`   // absolute, or below Folder; "" if it was no file
+	Folder             string          `json:"folder,omitempty"` // of an upload.Place, as the next two; "" if it was none
+	Symlinks           upload.Symlinks `json:"symlinks,omitempty"`
+	HardLinks          bool            `json:"hardLinks,omitempty"`
 }
 
 // Missing is an artifact or a log that is not stored, or not whole.

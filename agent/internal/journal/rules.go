@@ -68,8 +68,8 @@ func (r Record) fault(rule rule) string {
 		return fmt.Sprintf("%q is no task id", r.Claim.TaskID)
 	case r.Claim != nil && r.Claim.RunID < 0:
 		return fmt.Sprintf("there is no run %d", r.Claim.RunID)
-	case r.Artifact != nil && !utf8.ValidString(r.Artifact.Path):
-		return fmt.Sprintf("the path %q is not valid UTF-8", r.Artifact.Path)
+	case r.Artifact != nil && !utf8.ValidString(r.Artifact.Folder+r.Artifact.Path):
+		return fmt.Sprintf("the path %q is not valid UTF-8", r.Artifact.Folder+r.Artifact.Path)
 	case r.Chunk != nil && (r.Chunk.Offset < 0 || r.Chunk.Size < 1 || r.Chunk.Size > math.MaxInt64-r.Chunk.Offset):
 		return fmt.Sprintf("a chunk cannot have %d bytes at %d", r.Chunk.Size, r.Chunk.Offset)
 	case r.Receipt != nil && r.Receipt.Size < 0, r.Frozen != nil && r.Frozen.Size < 0:

@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/taskcluster/upload-agent/agent/internal/content"
+	"github.com/taskcluster/upload-agent/upload"
+)
+
+// artifactBody is what is stored of an artifact.
+type artifactBody struct {
+	source                upload.Source
+	contentType, encoding string
+	discard               func() // after use
+}
+
+// prepare tells the type of an artifact, and packs it where it is to be and that pays.
+func (r *Run) prepare(a artifact) (artifactBody, error) {
+	body := artifactBody{source: a.source, contentType: a.options.ContentType, discard: func() {}}
+	if body.contentType != "" && !a.options.Gzip {
+		return body, nil
+	}
+	head, err := a.source.Head(content.HeadSize)
+	if err != nil {
+		return body, err
+	}
+	if body.contentType == "" {
+		body.contentType = content.Type(head, len(head) < content.HeadSize, a.name, a.source.Path())
+	}
+	if !a.options.Gzip {
+		return body, nil
+	}
+	size, err := a.source.Size()
+	if err != nil || !r.packer.Pays(body.contentType, size, head) {
+		return body, err
+	}
+	began := time.Now()
+	packed, err := r.pack(a.source, size)
+	if err != nil || packed.discard == nil {
+		return body, err
+	}
+	r.o.Logger.Debug("artifact is gzipped", "name", a.name, "size", size, "took", time.Since(began))
+	body.source, body.encoding, body.discard = packed.source, "gzip", packed.discard
+	return body, nil
+}
