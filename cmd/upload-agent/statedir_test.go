@@ -118,7 +118,7 @@ func TestSmallArtifactsGoFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := addArtifacts(r, specs); err != nil {
+	if err := addArtifacts(r, artifactSpecs{specs: specs}); err != nil {
 		t.Fatal(err)
 	}
 	summary, err := r.Complete(t.Context(), agent.Outcome{Success: true})

@@ -27,7 +27,7 @@ type taskRun struct {
 	storage   *queue.Storage
 	claim     schema.Claim
 	stateDir  string // "": a temporary one, so that there is nothing to resume
-	artifacts []artifactSpec
+	artifacts artifactSpecs
 	grace     time.Duration
 	redact    []string      // secrets, which no log may show
 	logLimit  int64         // as agent.Options have it
@@ -40,8 +40,7 @@ type taskRun struct {
 
 // runFlags are those of exec and simulate alike.
 func runFlags() []cli.Flag {
-	return slices.Concat([]cli.Flag{
-		&cli.StringSliceFlag{Name: "artifact", Usage: "store `NAME=PATH`, or whatever a GLOB matches (** too), when the command has ended; may be repeated (in the environment: one)", Sources: env("artifact")},
+	return slices.Concat(artifactFlags(), []cli.Flag{
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
 		logLimitFlag(),
 	}, streamFlags(), redactFlags(), logFlags())
@@ -49,8 +48,8 @@ func runFlags() []cli.Flag {
 
 // apply reads the flags of runFlags.
 func (t *taskRun) apply(cmd *cli.Command) (err error) {
-	if t.artifacts, err = parseArtifacts(cmd.StringSlice("artifact")); err != nil {
-		return usageError(err)
+	if err = t.artifacts.apply(cmd); err != nil {
+		return err
 	}
 	if t.grace = cmd.Duration("grace"); t.grace <= 0 {
 		return usageError(fmt.Errorf("--grace %v: want more than nothing, such as 30s", t.grace))
