@@ -163,6 +163,8 @@ var bad = []struct{ doc, old, new, want string }{
 	{"task", `"name": "n"`, `"name": "n", "a/b~c": 1`, `doc.json: /metadata/a~1b~0c: want no unknown member, got "a/b~c" (line 13)`},
 	{"task", `"owner"`, `"ovner"`, "doc.json: /metadata/owner: want an e-mail address of at most 255 characters, got no such member (line 12) (and 1 more problem)"},
 	{"artifact-url-request", `"text/plain"`, `"text/plain", "size": 3`, `doc.json: /artifacts/a/size: want no unknown member, got "size" (line 1)`},
+	{"artifact-url-request", `"text/plain"`, `"text/plain", "multipart": {}`, `doc.json: /artifacts/a/multipart/size: want an integer of at least 1, got no such member (line 1)`},
+	{"artifact-url-request", `"text/plain"`, `"text/plain", "multipart": {"size": 1, "firstPart": 10001}`, `doc.json: /artifacts/a/multipart/firstPart: want an integer from 1 to 10000, got 10001 (line 1)`},
 	{"artifact-url-request", `"contentType": "text/plain"`, "", "doc.json: /artifacts/a/contentType: want a string, got no such member (line 1)"},
 	{"artifact-url-request", `, "artifacts": {"a": {"contentType": "text/plain"}}`, "", "doc.json: /artifacts: want an object, got no such member (line 1)"},
 	{"define-tasks-response", `"YpsYjqE5Q_-NIvzSmpNnFA"`, `"short"`, `doc.json: /tasks/short: want a task id of 22 characters from A-Z a-z 0-9 _ - as name, got "short" (line 2)`},

@@ -76,13 +76,22 @@ var codecs = map[string]codec{
 	"task-claim-request":  of(schema.ClaimRequest{Worker: worker, RunID: &run}),
 	"task-claim-response": of(answer),
 	"artifact-url-request": of(schema.ArtifactURLsRequest{
-		RunID: 3, Worker: worker, Artifacts: map[string]schema.ArtifactRequest{"a.txt": {ContentType: "text/plain; charset=utf-8"}, "b": {}},
+		RunID: 3, Worker: worker, Artifacts: map[string]schema.ArtifactRequest{
+			"a.txt": {ContentType: "text/plain; charset=utf-8"}, "b": {},
+			"big": {Multipart: &schema.MultipartRequest{Size: 1 << 40, ContentEncoding: "gzip", UploadID: "1.2/3", FirstPart: 10_000}},
+			"new": {Multipart: &schema.MultipartRequest{Size: 1}},
+		},
 	}),
 	"artifact-url-response": of(schema.ArtifactURLsAnswer{
 		Status: status, Expires: noon, Artifacts: map[string]schema.ArtifactURLs{
 			"a.txt": {ArtifactPutURL: schema.NewSignedURL(putURL), ArtifactURL: getURL + "a.txt", ContentType: "text/plain"},
 			"b":     {ArtifactPutURL: schema.NewSignedURL(putURL + "2"), ArtifactURL: getURL + "b"},
+			"big": {ArtifactPutURL: schema.NewSignedURL(putURL + "3"), ArtifactURL: getURL + "big", Multipart: &schema.MultipartURLs{
+				UploadID: "1.2/3", PartSize: 5 << 20, FirstPart: 7, CompleteURL: schema.NewSignedURL(putURL + "&c"), AbortURL: schema.NewSignedURL(putURL + "&a"),
+				PartPutURLs: []schema.SignedURL{schema.NewSignedURL(putURL + "&partNumber=7"), schema.NewSignedURL(putURL + "&partNumber=8")},
+			}},
 		},
+		Multipart: &schema.MultipartOffer{From: 64 << 20},
 	}),
 	"task-completed-request": of(schema.CompletedRequest{RunID: 3, Success: true, Worker: worker}),
 	"task-status-response":   of(schema.StatusAnswer{Status: status}),
@@ -155,6 +164,7 @@ func TestEveryOtherMemberIsRequired(t *testing.T) {
 	optional := map[string]bool{
 		"task/metadata/description": true, "task/metadata/taskGraphId": true, "claim/taskId": true, "task-claim-request/runId": true,
 		"error-response/error": true, "task-failed-message/runId": true, "task-failed-message/workerGroup": true, "task-failed-message/workerId": true,
+		"artifact-url-response/multipart": true,
 	}
 	for name, c := range codecs {
 		data, err := schema.Encode(c.example)

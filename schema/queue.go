@@ -34,6 +34,8 @@ type ArtifactURLsRequest struct {
 // ArtifactRequest is what has to be known of an artifact before its URL is signed.
 type ArtifactRequest struct {
 	ContentType string `json:"contentType" jsonschema_description:"Content type of the artifact; to be sent exactly so."`
+	// Multipart asks for parts. Only a queue that has made a MultipartOffer knows it; others refuse the request.
+	Multipart *MultipartRequest `json:"multipart,omitempty" jsonschema_description:"Asks for a grant in parts; only for a queue that has offered it."`
 }
 
 // ArtifactURLsAnswer is the queue's answer.
@@ -41,6 +43,7 @@ type ArtifactURLsAnswer struct {
 	Status    TaskStatus              `json:"status" jsonschema_description:"Status of the task."`
 	Expires   time.Time               `json:"expires" jsonschema_description:"When the signed URLs expire."`
 	Artifacts map[string]ArtifactURLs `json:"artifacts" jsonschema_description:"Where to store the artifacts, by their names."`
+	Multipart *MultipartOffer         `json:"multipart,omitempty" jsonschema_description:"Says that the queue grants artifacts in parts; one that does not know it leaves it out."`
 }
 
 // ArtifactURLs is where one artifact is put, and where it is read.
@@ -48,6 +51,8 @@ type ArtifactURLs struct {
 	ArtifactPutURL SignedURL `json:"artifactPutUrl" jsonschema_description:"Signed URL to put the artifact to."`
 	ArtifactURL    string    `json:"artifactUrl" jsonschema:"format=uri" jsonschema_description:"Where the artifact is read once it is stored."`
 	ContentType    string    `json:"contentType" jsonschema_description:"Content type of the artifact; to be sent exactly so."`
+	// Multipart is the answer to a MultipartRequest. A queue may leave it out: then there is the single PUT.
+	Multipart *MultipartURLs `json:"multipart,omitempty" jsonschema_description:"Where to store the artifact in parts, where that was asked for."`
 }
 
 // CompletedRequest reports a run completed.

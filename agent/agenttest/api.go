@@ -256,18 +256,23 @@ func (s *Server) artifactURLs(in input) (any, *refusal) {
 			return nil, &refusal{http.StatusBadRequest, schema.ErrorAnswer{Message: "Invalid artifact name", Error: err.Error()}}
 		}
 	}
+	if refused := s.refuseMultipart(request); refused != nil {
+		return nil, refused
+	}
 	status, err := s.queue.check(in.task(), request.RunID, request.Worker)
 	if err != nil {
 		return nil, s.gone(in, err, "Task not found or already resolved")
 	}
 	expires := s.options.Clock().Add(s.options.ArtifactURLLife)
-	answer := schema.ArtifactURLsAnswer{Status: status, Expires: schema.Timestamp(expires), Artifacts: map[string]schema.ArtifactURLs{}}
+	answer := schema.ArtifactURLsAnswer{Multipart: s.multipartOffer(),
+		Status: status, Expires: schema.Timestamp(expires), Artifacts: map[string]schema.ArtifactURLs{}}
 	for name, artifact := range request.Artifacts {
 		key := runPath(in.task(), request.RunID) + "artifacts/" + name
 		answer.Artifacts[name] = schema.ArtifactURLs{
 			ArtifactPutURL: s.putURL(key, artifact.ContentType, expires),
 			ArtifactURL:    s.readURL(key),
 			ContentType:    artifact.ContentType,
+			Multipart:      s.multipartURLs(key, artifact, expires),
 		}
 	}
 	return answer, nil

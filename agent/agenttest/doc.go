@@ -28,6 +28,10 @@
 // an event is published only after the change it tells of can be read; no signed URL is ever logged.
 // All times come from package time (or from Options.Clock), so a server whose listeners are in memory works under testing/synctest.
 //
-// Not simulated: the state of the queue across restarts, multipart uploads, listings, a
+// With Options.MultipartFrom the queue grants large artifacts in parts too, and [Server.BucketAccess] gives temporary credentials
+// for S3's own API. Parts behave as S3's do: ETags, the order and the least size of the parts, a completion that answers 200 and then an error
+// ("complete=late"), one that is repeated. What a run leaves unfinished is thrown away when the run ends; see [Server.Uploads].
+//
+// Not simulated: the state of the queue and of unfinished uploads across restarts, listings, a
 // message broker (see [Server.Events] instead), and the first queue's mistakes.
 package agenttest

@@ -70,6 +70,7 @@ func (q *queue) expire(t *task, now time.Time) {
 
 // takeAway ends a run for which its worker did nothing wrong or was silent: somebody else may try. q.mu is held.
 func (q *queue) takeAway(t *task) {
+	q.endUploads(t.status.TaskID, t.run().RunID)
 	if t.status.Retries == 0 {
 		q.fail(t, schema.ReasonRetriesExhausted)
 		return
@@ -85,6 +86,7 @@ func (q *queue) fail(t *task, why schema.Reason) {
 	var run *schema.Run // that was cut short; a pending task has none
 	if t.status.State == schema.Running {
 		run = t.run()
+		q.endUploads(t.status.TaskID, run.RunID)
 	}
 	t.status.State, t.status.Reason = schema.Failed, why
 	status := t.snapshot()

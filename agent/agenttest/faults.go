@@ -12,30 +12,33 @@ import (
 
 // Fault is one way to misbehave.
 type Fault struct {
-	// What is hit: "any" (all requests to queue and storage), "put", "get", "claim", "reclaim", "artifact-urls" or "completed".
+	// What is hit: "any" (all requests to queue and storage), "put", "get", "create", "part", "complete" and "abort" (of an
+	// object in parts), "claim", "reclaim", "artifact-urls" or "completed".
 	What string
 
 	// Kind is a status from "400" to "599", or
 	//	reset     the connection is reset: a PUT's before or amid its body, a GET's amid the answer. Nothing is done
 	//	stall     the request is taken, and then nothing moves until the client leaves or the server is closed
 	//	slow      the body and the answer trickle, for about two seconds at most
-	//	expired   the storage says that the URL has expired; under "any" only PUTs are hit
+	//	expired   the storage says that the URL has expired; under "any" only PUTs and completions are hit
 	//	redirect  307 to another port, where the same request is served; 302 for a GET
 	//	lost      all is done, but the connection is closed instead of an answer
+	//	late      nothing is done, and a "complete" is answered 200 with an error in its body
 	Kind string
 
 	Probability float64     // above 0, up to 1; 0 means 1
 	Path        string      // hit only requests whose path contains this; "" is any
+	Part        int         // hit only this part of an object, counted from 1; 0 is any
 	Count       int         // how many requests to hit; 0 is no limit
 	After       int         // how many matching requests to leave alone first
-	Code        string      // S3 error code of an answer with a status, "" for the usual one
+	Code        string      // S3 error code of an answer with a status, or of a late error; "" for the usual one
 	Header      http.Header // further headers of an answer with a status, such as Retry-After
 }
 
 // The words of a fault, as errors list them.
 var (
-	faultWhats = []string{"any", "put", "get", "claim", "reclaim", "artifact-urls", "completed"}
-	faultKinds = []string{"reset", "stall", "slow", "expired", "redirect", "lost"}
+	faultWhats = []string{"any", "put", "get", "create", "part", "complete", "abort", "claim", "reclaim", "artifact-urls", "completed"}
+	faultKinds = []string{"reset", "stall", "slow", "expired", "redirect", "lost", "late"}
 )
 
 // FaultError says which part of a fault specification is wrong, and what is allowed.
@@ -104,14 +107,16 @@ func parseFault(part string) (Fault, error) {
 // check finds what is wrong with a fault; spec names it in the error.
 func (f Fault) check(spec string) error {
 	wrong := func(field, got, want string) error { return &FaultError{spec, field, got, want} }
-	storage := f.What == "put" || f.What == "get" || f.What == "any"
+	storage := slices.Contains([]string{"any", "put", "get", "create", "part", "complete", "abort"}, f.What)
 	switch {
 	case !slices.Contains(faultWhats, f.What):
 		return wrong("what", f.What, oneOf(faultWhats))
 	case f.status() == 0 && !slices.Contains(faultKinds, f.Kind):
 		return wrong("kind", f.Kind, "a status from 400 to 599, "+oneOf(faultKinds))
 	case f.Kind == "expired" && !storage:
-		return wrong("what", f.What, "put, get or any: only URLs of the storage expire")
+		return wrong("what", f.What, "put, get, create, part, complete, abort or any: only URLs of the storage expire")
+	case f.Kind == "late" && f.What != "complete":
+		return wrong("what", f.What, "complete: nothing else is answered before it is done")
 	case !(f.Probability >= 0 && f.Probability <= 1):
 		return wrong("probability", fmt.Sprint(f.Probability), "a number above 0, up to 1")
 	case f.Count < 0:
@@ -159,6 +164,7 @@ func (p *FaultPlan) Clear() {
 type target struct {
 	what       string // as in Request
 	path       string
+	part       int
 	redirected bool // it came to the port where redirects lead
 }
 
@@ -182,9 +188,9 @@ func (p *FaultPlan) decide(t target) (hit *Fault, variant uint64) {
 
 func (e *entry) matches(t target) bool {
 	switch {
-	case e.What != "any" && e.What != t.what, !strings.Contains(t.path, e.Path):
+	case e.What != "any" && e.What != t.what, !strings.Contains(t.path, e.Path), e.Part != 0 && e.Part != t.part:
 		return false
-	case e.Kind == "expired" && e.What == "any" && t.what != "put":
+	case e.Kind == "expired" && e.What == "any" && t.what != "put" && t.what != "part" && t.what != "complete":
 		return false
 	case e.Kind == "redirect" && t.redirected: // or it would go round for ever
 		return false

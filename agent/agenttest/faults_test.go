@@ -9,13 +9,15 @@ import (
 )
 
 func TestParseFaults(t *testing.T) {
-	const kinds = "want a status from 400 to 599, reset, stall, slow, expired, redirect or lost"
-	const whats = "want any, put, get, claim, reclaim, artifact-urls or completed"
+	const kinds = "want a status from 400 to 599, reset, stall, slow, expired, redirect, lost or late"
+	const whats = "want any, put, get, create, part, complete, abort, claim, reclaim, artifact-urls or completed"
 	for spec, want := range map[string]string{
 		"":                              "",
 		"any=503:0.33":                  "",
 		" put=503:0.3 , completed=lost": "",
 		"put=400,get=599:1,claim=stall,reclaim=slow,artifact-urls=redirect,any=expired:0.00001": "",
+		"part=503,complete=late,abort=reset,create=expired":                                     "",
+		"put=late":          `fault "put=late": what "put": want complete: nothing else is answered before it is done`,
 		"put=5o3":           `fault "put=5o3": kind "5o3": ` + kinds,
 		"put=399":           `fault "put=399": kind "399": ` + kinds,
 		"put=600":           `fault "put=600": kind "600": ` + kinds,
@@ -30,7 +32,7 @@ func TestParseFaults(t *testing.T) {
 		"put=503:1.1":       `fault "put=503:1.1": probability "1.1": want a number above 0, up to 1`,
 		"put=503:NaN":       `fault "put=503:NaN": probability "NaN": want a number above 0, up to 1`,
 		"put=503:":          `fault "put=503:": probability "": want a number above 0, up to 1`,
-		"completed=expired": `fault "completed=expired": what "completed": want put, get or any: only URLs of the storage expire`,
+		"completed=expired": `fault "completed=expired": what "completed": want put, get, create, part, complete, abort or any: only URLs of the storage expire`,
 	} {
 		plan, err := agenttest.ParseFaults(spec, 1)
 		if want == "" {

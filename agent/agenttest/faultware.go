@@ -1,6 +1,7 @@
 package agenttest
 
 import (
+	"encoding/xml"
 	"errors"
 	"io"
 	"net/http"
@@ -23,12 +24,28 @@ func (x *exchange) misbehave(f *Fault, variant uint64) {
 		expiredError(0, now, now).write(x.w, x.r)
 	case "redirect":
 		x.redirect()
+	case "late":
+		x.late(f)
 	case "lost":
 		x.serve(&noAnswer{header: http.Header{}}, x.r)
 		x.w.drop(false)
 	default:
 		x.fail(f)
 	}
+}
+
+// late answers 200, and then an error, as S3 does when it has begun to answer while it puts the parts together.
+func (x *exchange) late(f *Fault) {
+	e := s3Error{Code: "InternalError", Message: "We encountered an internal error. Please try again.", Resource: x.r.URL.Path, RequestID: randomHex()}
+	if f.Code != "" {
+		e.Code, e.Message = f.Code, "This is a simulated fault."
+	}
+	body, _ := xml.Marshal(e) // of strings
+	x.w.Header().Set("Content-Type", "application/xml")
+	x.w.WriteHeader(http.StatusOK)
+	io.WriteString(x.w, xml.Header+"\n \n")
+	x.w.flush()
+	x.w.Write(body) // a client that has left is no error of ours
 }
 
 // fail answers an error status, without a look at the body.
@@ -77,7 +94,7 @@ func (x *exchange) reset(variant uint64) {
 	switch {
 	case x.what == "get":
 		x.serve(&cutWriter{statusWriter: x.w}, x.r)
-	case x.what == "put" && variant%2 == 0:
+	case (x.what == "put" || x.what == "part") && variant%2 == 0:
 		io.CopyN(io.Discard, x.r.Body, x.r.ContentLength/2) // the connection ends either way
 	}
 	x.w.drop(true)
@@ -104,7 +121,7 @@ func (x *exchange) redirect() {
 		status = http.StatusFound
 	}
 	location := x.s.alternate + x.r.URL.RequestURI()
-	if x.what == "put" {
+	if x.r.URL.Query().Has("X-Amz-Signature") {
 		if refusal := x.s.signer.verify(x.r, x.s.options.Clock()); refusal != nil {
 			refusal.write(x.w, x.r)
 			return

@@ -3,6 +3,7 @@ package agenttest
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/taskcluster/upload-agent/schema"
@@ -43,10 +44,14 @@ func (s *Server) front(w http.ResponseWriter, r *http.Request, storage, redirect
 		x.body = body
 	}
 	x.what = x.classify()
-	x.entry = s.history.begin(Request{What: x.what, Method: r.Method, Host: r.Host, Path: r.URL.Path, At: s.options.Clock()})
+	part := 0
+	if x.what == "part" {
+		part, _ = strconv.Atoi(r.URL.Query().Get("partNumber")) // one that is none is refused later
+	}
+	x.entry = s.history.begin(Request{What: x.what, Method: r.Method, Host: r.Host, Path: r.URL.Path, Part: part, At: s.options.Clock()})
 	x.watch()
 	kind := ""
-	fault, variant := s.plan.decide(target{what: x.what, path: r.URL.Path, redirected: redirected})
+	fault, variant := s.plan.decide(target{what: x.what, path: r.URL.Path, part: part, redirected: redirected})
 	if fault == nil {
 		x.serve(x.w, r)
 	} else {
@@ -62,13 +67,7 @@ func (s *Server) front(w http.ResponseWriter, r *http.Request, storage, redirect
 // classify says what a request asks for, in the words of [Request].
 func (x *exchange) classify() string {
 	if x.storage {
-		switch x.r.Method {
-		case http.MethodPut:
-			return "put"
-		case http.MethodGet, http.MethodHead:
-			return "get"
-		}
-		return "other"
+		return operation(x.r)
 	}
 	rt, _ := findRoute(x.r.Method, x.r.URL.Path)
 	if rt == nil {
@@ -85,7 +84,7 @@ func (x *exchange) classify() string {
 // watch tells the order checker what arrives, before any fault can hide it.
 func (x *exchange) watch() {
 	switch x.what {
-	case "put":
+	case "put", "create", "part", "complete":
 		x.s.order.putArrived(keyOf(x.r))
 	case "completed":
 		_, args := findRoute(x.r.Method, x.r.URL.Path)
@@ -115,10 +114,8 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 		x.s.call(w, r, x.body)
 		return
 	}
-	inner := &statusWriter{ResponseWriter: w}
-	x.s.object(inner, r)
-	if x.what == "put" && inner.status == http.StatusOK {
-		x.s.history.update(x.entry, func(r *Request) { r.Stored, r.ETag = true, strings.Trim(inner.Header().Get("ETag"), `"`) })
+	if etag := x.s.object(w, r); etag != "" {
+		x.s.history.update(x.entry, func(r *Request) { r.Stored, r.ETag = true, etag })
 	}
 }
 

@@ -190,8 +190,16 @@ func (q *queue) complete(id schema.TaskID, r schema.CompletedRequest) (schema.Ta
 	}
 	t.status.State, t.status.Reason = status.State, status.Reason
 	q.order.accepted(id, r.RunID)
+	q.endUploads(id, r.RunID)
 	q.publish("completed", schema.CompletedMessage(resolution), status, &schema.Run{RunID: r.RunID, Worker: r.Worker})
 	return status, nil
+}
+
+// endUploads throws away what was uploaded in parts and never put together: the run is over. q.mu is held.
+func (q *queue) endUploads(id schema.TaskID, run schema.RunID) {
+	if err := q.storage.abortBelow(runPath(id, run)); err != nil {
+		q.logger.Error("uploads not aborted", "task", string(id), "err", err)
+	}
 }
 
 // rerun makes a resolved task pending again, with all its retries; any other task stays as it is.

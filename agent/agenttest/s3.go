@@ -52,21 +52,51 @@ func expiredError(seconds int64, end, now time.Time) *s3Error {
 		Expires: end.UTC().Format(time.RFC3339), ServerTime: now.UTC().Format(time.RFC3339)}
 }
 
-// object answers a request to the storage.
-func (s *Server) object(w http.ResponseWriter, r *http.Request) {
+// object answers a request to the storage. It gives the ETag of what was stored; "" if nothing was.
+func (s *Server) object(w http.ResponseWriter, r *http.Request) (etag string) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.Header().Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Encoding, Content-Length, Content-Range, Date, ETag, Last-Modified")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
+	switch operation(r) {
+	case "get":
 		s.getObject(w, r)
-	case http.MethodPut:
-		s.putObject(w, r)
+	case "put":
+		return s.putObject(w, r)
+	case "create":
+		s.createUpload(w, r)
+	case "part":
+		return s.putPart(w, r)
+	case "complete":
+		return s.completeUpload(w, r)
+	case "abort":
+		s.abortUpload(w, r)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT")
 		s3Error{status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed",
 			Message: "The specified method is not allowed against this resource."}.write(w, r)
 	}
+	return ""
+}
+
+// operation is what a request asks of the storage, in the words of [Request]; "other" if it is nothing that there is.
+func operation(r *http.Request) string {
+	query := r.URL.Query()
+	upload := query.Has("uploadId")
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return "get"
+	case r.Method == http.MethodPut && upload:
+		return "part"
+	case r.Method == http.MethodPut:
+		return "put"
+	case r.Method == http.MethodPost && upload:
+		return "complete"
+	case r.Method == http.MethodPost && query.Has("uploads"):
+		return "create"
+	case r.Method == http.MethodDelete && upload:
+		return "abort"
+	}
+	return "other"
 }
 
 func keyOf(r *http.Request) string { return strings.TrimPrefix(r.URL.Path, "/") }
@@ -113,30 +143,36 @@ func (w *sizedWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// putObject rejects before it reads the body, so that a client that expects "100 Continue" sends none.
-func (s *Server) putObject(w http.ResponseWriter, r *http.Request) {
-	if refusal := s.signer.verify(r, s.options.Clock()); refusal != nil {
-		refusal.write(w, r)
-		return
+// accept checks a PUT before its body is read, so that a client that expects "100 Continue" sends none.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request) (contentMD5 []byte, ok bool) {
+	refused := s.signer.verify(r, s.options.Clock())
+	header := r.Header.Get("Content-MD5")
+	sum, err := base64.StdEncoding.DecodeString(header)
+	switch {
+	case refused != nil:
+	case r.ContentLength < 0 || r.ContentLength == 0 && r.Header.Get("Content-Length") == "":
+		refused = &s3Error{status: http.StatusLengthRequired, Code: "MissingContentLength",
+			Message: "You must provide the Content-Length HTTP header."}
+	case r.ContentLength > maxObject:
+		refused = &s3Error{status: http.StatusBadRequest, Code: "EntityTooLarge", ProposedSize: r.ContentLength, MaxSizeAllowed: maxObject,
+			Message: "Your proposed upload exceeds the maximum allowed size"}
+	case header != "" && (err != nil || len(sum) != 16):
+		refused = &s3Error{status: http.StatusBadRequest, Code: "InvalidDigest", Message: "The Content-MD5 you specified was invalid."}
 	}
-	if r.ContentLength < 0 || r.ContentLength == 0 && r.Header.Get("Content-Length") == "" {
-		s3Error{status: http.StatusLengthRequired, Code: "MissingContentLength",
-			Message: "You must provide the Content-Length HTTP header."}.write(w, r)
-		return
+	if refused != nil {
+		refused.write(w, r)
+		return nil, false
 	}
-	if r.ContentLength > maxObject {
-		s3Error{status: http.StatusBadRequest, Code: "EntityTooLarge", ProposedSize: r.ContentLength, MaxSizeAllowed: maxObject,
-			Message: "Your proposed upload exceeds the maximum allowed size"}.write(w, r)
-		return
+	if header == "" {
+		return nil, true
 	}
-	var contentMD5 []byte
-	if header := r.Header.Get("Content-MD5"); header != "" {
-		sum, err := base64.StdEncoding.DecodeString(header)
-		if err != nil || len(sum) != 16 {
-			s3Error{status: http.StatusBadRequest, Code: "InvalidDigest", Message: "The Content-MD5 you specified was invalid."}.write(w, r)
-			return
-		}
-		contentMD5 = sum
+	return sum, true
+}
+
+func (s *Server) putObject(w http.ResponseWriter, r *http.Request) (etag string) {
+	contentMD5, ok := s.accept(w, r)
+	if !ok {
+		return ""
 	}
 	m, err := s.storage.put(meta{
 		Key: keyOf(r), ContentType: r.Header.Get("Content-Type"), ContentEncoding: r.Header.Get("Content-Encoding"),
@@ -144,15 +180,26 @@ func (s *Server) putObject(w http.ResponseWriter, r *http.Request) {
 	}, r.Body, r.ContentLength, contentMD5)
 	if err != nil {
 		s.putError(w, r, err)
-		return
+		return ""
 	}
-	w.Header().Set("ETag", `"`+m.ETag+`"`)
-	w.Header().Set("X-Amz-Checksum-Crc64nvme", m.Checksum)
+	s.putDone(w, m.ETag, m.Checksum)
+	return m.ETag
+}
+
+func (s *Server) putDone(w http.ResponseWriter, etag, checksum string) {
+	w.Header().Set("ETag", `"`+etag+`"`)
+	w.Header().Set("X-Amz-Checksum-Crc64nvme", checksum)
 	w.Header().Set("X-Amz-Request-Id", randomHex())
 	w.WriteHeader(http.StatusOK)
 }
 
 func (s *Server) putError(w http.ResponseWriter, r *http.Request, err error) {
+	for known, refusal := range partErrors {
+		if errors.Is(err, known) {
+			refusal.write(w, r)
+			return
+		}
+	}
 	switch {
 	case errors.Is(err, errConflict):
 		s3Error{status: http.StatusConflict, Code: "ObjectParentIsFile", Message: fmt.Sprintf(

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,12 @@ type Options struct {
 
 	ClaimLength     time.Duration // length of a claim; 0: the task's timeout. For tests that want short claims
 	ArtifactURLLife time.Duration // how long an artifact's signed URL is good; default 20 minutes
+
+	// MultipartFrom is the size in bytes from which on the queue grants artifacts in parts (see schema.MultipartOffer).
+	// 0: it does not know that, as the first queue did not, and refuses who asks for it.
+	MultipartFrom int64
+	PartSize      int64 // of a grant in parts; larger where the object would have too many, 5 MiB at least; default 64 MiB
+	PartURLs      int   // how many part URLs an answer holds; default 100
 
 	// Clock is what the queue and the storage take for the time: of claims, of signed URLs, of events, and of the Date of their
 	// answers; default time.Now. Delays still pass as they do for everybody: what a clock that jumps has made
@@ -74,6 +81,8 @@ func New(dir string, o Options) (*Server, error) {
 	if o.ArtifactURLLife == 0 {
 		o.ArtifactURLLife = 20 * time.Minute
 	}
+	orElse(&o.PartSize, 64<<20)
+	orElse(&o.PartURLs, 100)
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
@@ -284,6 +293,9 @@ func (s *Server) Violations() []string { return s.order.list() }
 // One that is not stored is an error that errors.Is fs.ErrNotExist.
 func (s *Server) Object(path string) ([]byte, error) { return s.storage.read(path) }
 
+// Uploads lists the uploads in parts that are neither completed nor aborted.
+func (s *Server) Uploads() []Upload { return s.storage.openUploads() }
+
 // Inject adds a fault to the plan; see [FaultPlan.Inject].
 func (s *Server) Inject(f Fault) error { return s.plan.Inject(f) }
 
@@ -292,7 +304,12 @@ func (s *Server) readURL(key string) string { return s.storageURL + "/" + escape
 
 // putURL signs the permission to PUT an object.
 func (s *Server) putURL(key, contentType string, expires time.Time) schema.SignedURL {
-	return s.signer.presign(http.MethodPut, strings.TrimPrefix(s.storageURL, "http://"), key, contentType, s.options.Clock(), expires)
+	return s.signedURL(http.MethodPut, key, nil, contentType, expires)
+}
+
+// signedURL signs the permission to do something with an object.
+func (s *Server) signedURL(method, key string, query url.Values, contentType string, expires time.Time) schema.SignedURL {
+	return s.signer.presign(method, strings.TrimPrefix(s.storageURL, "http://"), key, query, contentType, s.options.Clock(), expires)
 }
 
 // claimAnswer is the answer to a claim that led to status.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,9 @@ type signer struct {
 	v4          *v4.Signer
 	credentials aws.Credentials
 	grants      atomic.Uint64 // how many URLs were signed
+
+	mu        sync.Mutex
+	temporary map[string]temporary // by access key id
 }
 
 const (
@@ -38,12 +42,13 @@ func newSigner() *signer {
 	return &signer{
 		v4:          v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
 		credentials: aws.Credentials{AccessKeyID: "AGENTTEST", SecretAccessKey: randomHex() + randomHex()},
+		temporary:   map[string]temporary{},
 	}
 }
 
-// presign permits one method on one object of a host until expires. Version 4 counts whole seconds: the
+// presign permits one method on one object of a host, with a query that says more, until expires. Version 4 counts whole seconds: the
 // URL ends up to a second before expires, unless that leaves it next to nothing; then up to a second after.
-func (s *signer) presign(method, host, key, contentType string, now, expires time.Time) schema.SignedURL {
+func (s *signer) presign(method, host, key string, query url.Values, contentType string, now, expires time.Time) schema.SignedURL {
 	date := now.UTC().Truncate(time.Second)
 	seconds := int64(expires.Sub(date) / time.Second)
 	if expires.Sub(now) < 2*time.Second {
@@ -51,8 +56,9 @@ func (s *signer) presign(method, host, key, contentType string, now, expires tim
 	}
 	// The number makes each URL another one, even if signed within the same second: one that has "expired" on cue
 	// is replaced by a different one, as it would be in earnest.
-	query := url.Values{"X-Amz-Expires": {strconv.FormatInt(seconds, 10)}, "x-grant": {strconv.FormatUint(s.grants.Add(1), 10)}}
-	return schema.NewSignedURL(s.sign(method, host, key, query, contentType, date))
+	signed := url.Values{"X-Amz-Expires": {strconv.FormatInt(seconds, 10)}, "x-grant": {strconv.FormatUint(s.grants.Add(1), 10)}}
+	maps.Copy(signed, query)
+	return schema.NewSignedURL(s.sign(method, host, key, signed, contentType, date))
 }
 
 // sign is the whole URL with its signature, which comes last.
@@ -75,6 +81,9 @@ func (s *signer) sign(method, host, key string, query url.Values, contentType st
 
 // verify returns why a request may not be served, nil if it may. As S3 does, it looks at the expiry first.
 func (s *signer) verify(r *http.Request, now time.Time) *s3Error {
+	if r.Header.Get("Authorization") != "" {
+		return s.verifyHeader(r, now)
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || !query.Has("X-Amz-Signature") {
 		return &s3Error{status: http.StatusForbidden, Code: "AccessDenied", Message: "Access Denied"}

@@ -30,7 +30,8 @@ type storage struct {
 	now      func() time.Time
 	onStored func(key string, before, after *meta) // set once, before use; called under mu; before is nil for a new object
 
-	mu sync.RWMutex // keeps a file and its meta together
+	mu      sync.RWMutex           // keeps a file and its meta together, and guards the uploads
+	uploads map[string]*partUpload // in parts, by id
 }
 
 // meta is what is known of an object besides its bytes.
@@ -66,14 +67,14 @@ func openStorage(dir string, now func() time.Time) (*storage, error) {
 		return nil, fmt.Errorf("open storage: %w", err)
 	}
 	// What an earlier process was writing when it ended never became an object.
-	err = root.RemoveAll(tempFolder)
-	for _, folder := range []string{metaFolder, tempFolder} {
+	err = errors.Join(root.RemoveAll(tempFolder), root.RemoveAll(partsFolder))
+	for _, folder := range []string{metaFolder, tempFolder, partsFolder} {
 		err = errors.Join(err, root.MkdirAll(folder, 0o755))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open storage %s: %w", dir, err), root.Close())
 	}
-	return &storage{root: root, now: now}, nil
+	return &storage{root: root, now: now, uploads: map[string]*partUpload{}}, nil
 }
 
 func (s *storage) close() error { return s.root.Close() }
@@ -92,33 +93,42 @@ func (s *storage) put(m meta, body io.Reader, size int64, contentMD5 []byte) (me
 	if !validKey(m.Key) {
 		return meta{}, fmt.Errorf("store %q: not the name of an object", m.Key)
 	}
-	temp := tempFolder + "/" + randomHex()
-	file, err := s.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	temp, sum, crc, err := s.receive(body, size, contentMD5)
 	if err != nil {
 		return meta{}, fmt.Errorf("store %s: %w", m.Key, err)
 	}
-	sum, crc := md5.New(), crc64nvme.New()
-	m.Size, err = io.CopyN(io.MultiWriter(file, sum, crc), body, size)
-	err = errors.Join(err, file.Close())
-	if err == nil && contentMD5 != nil && !bytes.Equal(contentMD5, sum.Sum(nil)) {
-		err = errDigest
-	}
-	m.ETag = hex.EncodeToString(sum.Sum(nil))
-	m.Checksum = base64.StdEncoding.EncodeToString(crc.Sum(nil))
-	m.Modified = s.now().UTC()
-	if err == nil {
-		err = s.commit(m, temp)
-	}
-	if err != nil {
+	m.Size, m.ETag, m.Checksum, m.Modified = size, hex.EncodeToString(sum), crc, s.now().UTC()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.commit(m, temp); err != nil {
 		return meta{}, errors.Join(fmt.Errorf("store %s: %w", m.Key, err), s.root.Remove(temp))
 	}
 	return m, nil
 }
 
-// commit makes the temporary file the object.
+// receive writes size bytes of body to a temporary file, and gives their MD5 and the base64 of their CRC-64/NVME.
+// If there are fewer, or contentMD5 (raw, nil for none) is another, there is no file.
+func (s *storage) receive(body io.Reader, size int64, contentMD5 []byte) (temp string, sum []byte, checksum string, err error) {
+	temp = tempFolder + "/" + randomHex()
+	file, err := s.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return "", nil, "", err
+	}
+	hash, crc := md5.New(), crc64nvme.New()
+	_, err = io.CopyN(io.MultiWriter(file, hash, crc), body, size)
+	err = errors.Join(err, file.Close())
+	sum = hash.Sum(nil)
+	if err == nil && contentMD5 != nil && !bytes.Equal(contentMD5, sum) {
+		err = errDigest
+	}
+	if err != nil {
+		return "", nil, "", errors.Join(err, s.root.Remove(temp))
+	}
+	return temp, sum, base64.StdEncoding.EncodeToString(crc.Sum(nil)), nil
+}
+
+// commit makes the temporary file the object; s.mu is held.
 func (s *storage) commit(m meta, temp string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	before, err := s.stat(m.Key)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
