@@ -16,6 +16,7 @@ type answer struct {
 	header  http.Header
 	code    string // of an S3 error document
 	message string // one line, cut
+	body    []byte // as far as it was read
 }
 
 const (
@@ -31,6 +32,7 @@ func readAnswer(res *http.Response, moved func()) (answer, error) {
 	if err != nil {
 		return a, err
 	}
+	a.body = data
 	// Never decompressed: 64 KiB can become 64 MiB. We ask for identity; who compresses all the same is judged by the status.
 	if e := res.Header.Get("Content-Encoding"); e == "" || strings.EqualFold(e, "identity") {
 		a.code, a.message = parseAnswer(data)

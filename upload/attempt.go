@@ -18,6 +18,7 @@ const expectAbove = 64 << 10
 type proof struct {
 	digest Digest
 	etag   string
+	header http.Header // of the answer
 }
 
 // attempt makes one request, redirects included. When it returns, the content is not read any more.
@@ -28,6 +29,9 @@ func (p *put) attempt() (proof, *failure) {
 	defer sent.close()
 
 	req, err := p.request(ctx, sent)
+	if p.host == "" && req != nil {
+		p.host = req.URL.Host
+	}
 	if err != nil {
 		return proof{}, &failure{what: Error{Kind: ErrGrant, Err: err}, verdict: stop}
 	}
@@ -41,7 +45,7 @@ func (p *put) attempt() (proof, *failure) {
 	var a answer
 	if err == nil {
 		p.client.clocks.heard(req.URL.Host, res.Header, time.Now())
-		a, err = readAnswer(res, dog.moved)
+		a, err = p.receive(res, dog.moved)
 	}
 	n, digest, readErr := sent.state()
 	if readErr != nil {
@@ -60,32 +64,28 @@ func (p *put) attempt() (proof, *failure) {
 		f.what.Proxy = proxy
 		return proof{}, f
 	}
-	return proof{digest: digest, etag: a.header.Get("ETag")}, nil
+	return proof{digest: digest, etag: a.header.Get("ETag"), header: a.header}, nil
 }
 
-// request is the PUT that the grant allows.
+// receive reads an answer.
+func (p *put) receive(res *http.Response, moved func()) (answer, error) {
+	if p.task.read != nil && res.StatusCode == http.StatusOK {
+		return answer{status: res.StatusCode, header: res.Header}, p.task.read(movingReader{res.Body, moved})
+	}
+	return readAnswer(res, moved)
+}
+
+// request is what the grant allows for the step, with the body.
 func (p *put) request(ctx context.Context, sent *bodies) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, p.grant.URL.Reveal(), nil)
-	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
-		// Not err: it may quote the URL in parts.
-		return nil, errors.New("want a URL that starts with http:// or https:// and a host")
+	var req *http.Request
+	var err error
+	if p.task.way == nil {
+		req, err = signedRequest(ctx, http.MethodPut, p.grant, p.options)
+	} else {
+		req, err = p.task.way.request(ctx, p.task.step, p.grant, p.options, p.content)
 	}
-	for name, values := range p.grant.Header {
-		req.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	if host := req.Header.Get("Host"); host != "" {
-		req.Host = host // net/http does not take it from the headers
-	}
-	req.Header.Del("Content-Type")
-	if p.grant.ContentType != "" {
-		req.Header.Set("Content-Type", p.grant.ContentType)
-	}
-	for _, h := range [...]struct{ name, value string }{
-		{"Content-Encoding", p.options.ContentEncoding}, {"Cache-Control", p.options.CacheControl}, {"Content-Disposition", p.options.ContentDisposition},
-	} {
-		if h.value != "" && req.Header.Get(h.name) == "" { // what was signed stays
-			req.Header.Set(h.name, h.value)
-		}
+	if err != nil {
+		return nil, err
 	}
 	for name, values := range req.Header {
 		if strings.ContainsFunc(strings.Join(values, ""), isControl) {
@@ -96,12 +96,39 @@ func (p *put) request(ctx context.Context, sent *bodies) (*http.Request, error) 
 	if p.content.size > expectAbove && !p.plain {
 		req.Header.Set("Expect", "100-continue")
 	}
-	// The key without a value is not sent: it tells net/http that the PUT may be replayed
+	// The key without a value is not sent: it tells net/http that the request may be replayed
 	// when a connection that was kept open turns out to be dead.
 	req.Header["Idempotency-Key"] = nil
 	req.ContentLength, req.GetBody = p.content.size, sent.next
 	req.Body, err = sent.next()
 	return req, err
+}
+
+// signedRequest is one to a signed URL, with what was signed with it, and no body yet.
+func signedRequest(ctx context.Context, method string, g Grant, o PutOptions) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, g.URL.Reveal(), nil)
+	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		// Not err: it may quote the URL in parts.
+		return nil, errors.New("want a URL that starts with http:// or https:// and a host")
+	}
+	for name, values := range g.Header {
+		req.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host // net/http does not take it from the headers
+	}
+	req.Header.Del("Content-Type")
+	if g.ContentType != "" {
+		req.Header.Set("Content-Type", g.ContentType)
+	}
+	for _, h := range [...]struct{ name, value string }{
+		{"Content-Encoding", o.ContentEncoding}, {"Cache-Control", o.CacheControl}, {"Content-Disposition", o.ContentDisposition},
+	} {
+		if h.value != "" && req.Header.Get(h.name) == "" { // what was signed stays
+			req.Header.Set(h.name, h.value)
+		}
+	}
+	return req, nil
 }
 
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
@@ -135,26 +162,37 @@ func (p *put) broken(err error) *failure {
 	return &failure{what: Error{Kind: ErrUnavailable, Err: err}, verdict: retry}
 }
 
-// judge is what follows from a whole answer to a request that took n bytes; nil if the object is stored.
+// judge is what follows from a whole answer to a request that took n bytes; nil if the step is done.
 func (p *put) judge(a answer, n int64, digest Digest) *failure {
 	v, kind := classify(a)
-	theirs := a.header.Get(digestHeader)
 	var err error
 	switch {
 	case v == stored && n < p.content.size:
-		v, kind = retry, ErrUnavailable
-		err = fmt.Errorf("answered after %d of %d bytes", n, p.content.size)
-	case v == stored && theirs != "" && theirs != digest.base64():
-		v, kind = retryHashed, ErrDigest
-		err = fmt.Errorf("sent %s, stored %s%s", digest, digestPrefix, p.scrub().text(oneLine(theirs)))
+		v, kind, err = retry, ErrUnavailable, fmt.Errorf("answered after %d of %d bytes", n, p.content.size)
+	case p.task.judge != nil:
+		v, kind, err = p.task.judge(a, v, kind, digest)
 	case v == stored:
+		v, kind, err = compare(a, digest)
+	}
+	if v == stored {
 		return nil
+	}
+	if n < p.content.size {
+		digest = "" // of a part of it: it says nothing
 	}
 	scrub := p.scrub()
 	return &failure{
-		what:    Error{Kind: kind, Status: a.status, Code: scrub.text(a.code), Message: scrub.text(a.message), Err: err},
+		what:    Error{Kind: kind, Status: a.status, Code: scrub.text(a.code), Message: scrub.text(a.message), Err: scrub.error(err)},
 		verdict: v,
 		after:   retryAfter(a.header, time.Now()),
 		digest:  digest,
 	}
+}
+
+// compare looks whether what the storage says it has stored is what was sent; where it says nothing, it is.
+func compare(a answer, sent Digest) (verdict, error, error) {
+	if theirs := a.header.Get(digestHeader); theirs != "" && theirs != sent.base64() {
+		return retryHashed, ErrDigest, fmt.Errorf("sent %s, stored %s%s", sent, digestPrefix, oneLine(theirs))
+	}
+	return stored, nil, nil
 }

@@ -53,7 +53,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if n < len(p) {
 		if errors.Is(err, io.EOF) {
-			b.err = fmt.Errorf("%w: it shrank from %d to %d bytes", ErrChanged, b.content.size, b.offset)
+			b.err = b.content.shrank(b.offset)
 		} else {
 			b.err = fmt.Errorf("%w: %w", ErrSource, err)
 		}

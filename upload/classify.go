@@ -63,6 +63,9 @@ var byCode = map[string]verdict{
 	"MethodNotAllowed":     stop,
 	"MissingContentLength": stop,
 	"NoSuchBucket":         stop,
+	"NoSuchUpload":         stop,
+	"InvalidPart":          stop,
+	"InvalidPartOrder":     stop,
 	"NotImplemented":       stop,
 	"PreconditionFailed":   stop,
 }

@@ -13,6 +13,7 @@ import (
 type Options struct {
 	Transport    http.RoundTripper // default: NewTransport()
 	Logger       *slog.Logger      // attempts at Debug, what is tried again and why at Warn; default: discards
+	PartsAtOnce  int               // default 4: how many parts of one object are sent at once
 	StallTimeout time.Duration     // default 30 s: an attempt on which nothing moves for this long is given up and tried again on a new connection
 	MinBackoff   time.Duration     // default 200 ms: the first pause before another attempt, give or take a half
 	MaxBackoff   time.Duration     // default 30 s: the longest, give or take a half, unless the storage asks for more (Retry-After)
@@ -34,6 +35,9 @@ func New(o Options) *Client {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.PartsAtOnce <= 0 {
+		o.PartsAtOnce = 4
 	}
 	if o.StallTimeout <= 0 {
 		o.StallTimeout = 30 * time.Second

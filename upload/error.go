@@ -33,13 +33,14 @@ var (
 // context.Cause and the context's own error, ErrGaveUp or ErrExpired.
 type Error struct {
 	Name     string // PutOptions.Name
+	Part     int    // of an upload in parts, the part that could not be stored, counted from 1; 0 if it is about the whole
 	Host     string // the storage's host, "" if the grant names none
 	Kind     error  // what the last attempt failed with: one of the Err... of this package; nil if the context ended before any failed
 	Status   int    // HTTP status of the last answer, 0 if there was none
 	Code     string // the storage's error code ("EntityTooLarge"), "" if none
 	Message  string // the storage's message, in one line and cut
 	Proxy    string // host and port of the proxy the last request went through, "" if none
-	Attempts int    // requests made
+	Attempts int    // requests made, those for parts and for their completion included
 	Renewals int    // how often PutOptions.Renew gave a grant
 	Err      error  // the cause; may be nil
 
@@ -52,6 +53,9 @@ func (e *Error) Error() string {
 	b.WriteString("upload")
 	if e.Name != "" {
 		fmt.Fprintf(&b, " %q", e.Name)
+	}
+	if e.Part != 0 {
+		fmt.Fprintf(&b, " part %d", e.Part)
 	}
 	if e.Host != "" {
 		fmt.Fprintf(&b, " to %s", e.Host)
@@ -128,7 +132,7 @@ type failure struct {
 	what    Error // without name, host and counts
 	verdict verdict
 	after   time.Duration // Retry-After
-	digest  Digest        // of what was sent
+	digest  Digest        // of what was sent, "" if that was not all
 }
 
 func (f *failure) Error() string { return f.what.Error() }
@@ -155,5 +159,6 @@ func (p *put) error(f *failure, over error) *Error {
 		e.over = p.scrub().error(over)
 	}
 	e.Name, e.Host, e.Attempts, e.Renewals = p.options.Name, p.host, p.attempts, p.renewals
+	e.Part = p.task.step.part
 	return &e
 }

@@ -10,13 +10,24 @@ import (
 	"github.com/taskcluster/upload-agent/schema"
 )
 
-// Grant is the permission to store one object: a signed PUT and what was signed with it.
+// Grant is the permission to store one object. It is of one of three kinds, and [Client.Put] takes them all alike:
+// a signed PUT (URL), an upload in parts that has a signed URL for each ([Multipart]), or temporary credentials ([Bucket]).
 type Grant struct {
-	URL         schema.SignedURL // where to PUT; http or https
-	ContentType string           // exactly as signed; "" sends no Content-Type header at all
-	Header      http.Header      // further headers that were signed; nil is none
+	URL         schema.SignedURL // where to PUT; http or https. Of a Multipart: for an object that is no larger than a part
+	ContentType string           // exactly as signed; "" sends no Content-Type header at all. Of a Multipart: as the upload was started with
+	Header      http.Header      // further headers that were signed for URL; nil is none
 	ReadURL     string           // where readers find the object, copied to the receipt; may be ""
-	Expires     time.Time        // when the storage stops accepting it; zero: read out of the URL (Expiry)
+	Expires     time.Time        // when the storage stops accepting URL; zero: read out of it (Expiry)
+	Multipart   *Multipart       // nil: not in parts
+	Bucket      *Bucket          // nil: no credentials. With them, URL and Multipart do not matter
+}
+
+// same reports that g would be refused for what h was refused for.
+func (g Grant) same(h Grant) bool {
+	if g.Bucket != nil && h.Bucket != nil {
+		return g.Bucket.Credentials.equal(h.Bucket.Credentials)
+	}
+	return g.Bucket == nil && h.Bucket == nil && g.URL.Equal(h.URL)
 }
 
 // Expiry reads from a signed URL when it expires, by the clock of the storage; false if it does not say.

@@ -15,10 +15,10 @@ import (
 type PutOptions struct {
 	Name            string // what to call the object in errors and logs ("result.json", an artifact's name)
 	ContentEncoding string // sent as Content-Encoding; "" sends none
-	// Renew gives a fresh grant for the same object; it is called from the goroutine of Put.
+	// Renew gives a fresh grant for the same object, and of the same kind; it is called from one goroutine at a time.
 	// nil: an expired grant is the end (ErrExpired). An error of Renew ends the Put, wrapped.
 	Renew func(ctx context.Context) (Grant, error)
-	// GiveUpAfter: no attempt starts later than this after the first failure; one that runs is left to end.
+	// GiveUpAfter: no attempt starts later than this after the first failure (of the same part); one that runs is left to end.
 	// 0: tried again until ctx ends or (without Renew) the grant expires.
 	GiveUpAfter time.Duration
 	// CacheControl and ContentDisposition are sent as the headers of these names; "" sends none. As a Content-Encoding they need not be
@@ -29,11 +29,13 @@ type PutOptions struct {
 // maxStale is how many fresh grants in a row may come back expired.
 const maxStale = 8
 
-// put is one Put under way. It is used by one goroutine.
+// put is one Put of a whole object under way, or one of the other steps that an upload in parts is made of.
+// It is used by one goroutine.
 type put struct {
 	ctx     context.Context
 	client  *Client
 	options PutOptions
+	task    task
 	content *content
 	pace    *pace
 
@@ -58,36 +60,70 @@ type put struct {
 
 // Put stores src where g allows, and returns when the storage has it. The error is an [*Error], or nil.
 //
+// In parts: with a grant that is a [Multipart] or a [Bucket], what is larger than a part is sent in parts, some at once
+// (Options.PartsAtOnce). Each is tried again and its grant renewed by itself, by the rules below; the first that fails for good ends
+// the others. The parts become the object only when all are stored and the source is unchanged. What fails leaves no parts
+// behind: they are thrown away, for which Put takes up to ten seconds more, even if ctx has ended. An upload that the storage
+// has lost is started anew once. Where the answer to the completion was lost, the storage is asked what it has.
+//
 // Expired: a grant is renewed early, a margin before it expires by the storage's clock as estimated: a tenth of its
 // life, at most 30 s (its life being X-Amz-Expires, or what was left of it when Put got it). A grant just renewed is always
 // tried. Without Renew, a grant that has certainly expired is ErrExpired at once; with a storage whose
 // clock is not known yet it is tried once, because our clock may be the wrong one.
 func (c *Client) Put(ctx context.Context, g Grant, src Source, o PutOptions) (Receipt, error) {
 	start := time.Now()
-	p := &put{ctx: ctx, client: c, options: o}
-	p.pace = newPace(ctx, c.options, p.noLaterThan)
-	p.use(g)
+	p := c.newPut(ctx, g, task{}, o)
 	content, err := src.opened()
 	if err != nil {
 		return Receipt{}, p.error(sourceFailure(err), nil)
 	}
 	defer content.close() // only read
-	p.content = content
-	err = backoff.RetryNotify(p.try, backoff.WithContext(p.pace, ctx), p.notify)
-	switch {
-	case err == nil:
-	case p.final:
-		return Receipt{}, p.error(p.last, nil)
-	case ctx.Err() != nil:
-		return Receipt{}, p.error(p.last, interrupted(ctx))
-	default:
-		_, reason := p.deadline()
-		return Receipt{}, p.error(p.last, reason)
+	var receipt Receipt
+	var e *Error
+	if g.Multipart == nil && g.Bucket == nil {
+		p.content = content
+		receipt, e = p.whole()
+	} else {
+		receipt, e = c.putInParts(ctx, g, content, o)
+	}
+	if e != nil {
+		return Receipt{}, e
+	}
+	receipt.Duration = time.Since(start)
+	return receipt, nil
+}
+
+func (c *Client) newPut(ctx context.Context, g Grant, t task, o PutOptions) *put {
+	p := &put{ctx: ctx, client: c, options: o, task: t}
+	p.pace = newPace(ctx, c.options, p.noLaterThan)
+	p.use(g)
+	return p
+}
+
+// whole stores a whole object.
+func (p *put) whole() (Receipt, *Error) {
+	if e := p.run(); e != nil {
+		return Receipt{}, e
 	}
 	return Receipt{
-		Name: o.Name, URL: p.grant.ReadURL, Size: content.size, Digest: p.proof.digest, ETag: p.proof.etag,
-		Attempts: p.attempts, Renewals: p.renewals, Duration: time.Since(start),
+		Name: p.options.Name, URL: p.grant.ReadURL, Size: p.content.size, Digest: p.proof.digest, ETag: p.proof.etag,
+		Attempts: p.attempts, Renewals: p.renewals,
 	}, nil
+}
+
+// run makes attempts until one succeeds, or no other is worth it.
+func (p *put) run() *Error {
+	err := backoff.RetryNotify(p.try, backoff.WithContext(p.pace, p.ctx), p.notify)
+	switch {
+	case err == nil:
+		return nil
+	case p.final:
+		return p.error(p.last, nil)
+	case p.ctx.Err() != nil:
+		return p.error(p.last, interrupted(p.ctx))
+	}
+	_, reason := p.deadline()
+	return p.error(p.last, reason)
 }
 
 // interrupted is why a context ended: its cause, and its own error where the cause does not hold it.
@@ -125,7 +161,7 @@ func (p *put) try() error {
 		p.debug("upload attempt ends", "error", f)
 		return p.follow(f)
 	}
-	p.debug("upload is stored", "digest", proof.digest)
+	p.debug("upload attempt succeeds", "digest", proof.digest)
 	p.proof = proof
 	return nil
 }
@@ -153,7 +189,7 @@ func (p *put) ready() *failure {
 		return f
 	}
 	p.renewals++
-	same := p.renewNext && g.URL.Equal(p.grant.URL)
+	same := p.renewNext && g.same(p.grant)
 	p.use(g)
 	p.fresh = true
 	if same {
@@ -218,7 +254,7 @@ func (p *put) again(f *failure, fresh bool) bool {
 // unchanged hashes the source again, to tell a body that was damaged on its way from a source that has changed.
 func (p *put) unchanged(f *failure) bool {
 	again, err := p.content.digest()
-	if err == nil && again != f.digest {
+	if err == nil && f.digest != "" && again != f.digest {
 		err = fmt.Errorf("%w: hashed again, its bytes are others now", ErrChanged)
 	}
 	if err != nil {
@@ -228,13 +264,13 @@ func (p *put) unchanged(f *failure) bool {
 }
 
 func (p *put) notify(err error, pause time.Duration) {
-	p.client.log.Warn("upload is tried again", "name", p.options.Name, "attempts", p.attempts, "pause", pause, "renew", p.renewNext, "error", err)
+	p.client.log.Warn("upload is tried again", "name", p.options.Name, "step", p.task.step.String(), "attempts", p.attempts, "pause", pause, "renew", p.renewNext, "error", err)
 }
 
 // debug logs a step of an attempt.
 func (p *put) debug(message string, args ...any) {
 	if p.client.log.Enabled(p.ctx, slog.LevelDebug) {
-		p.client.log.Debug(message, append(args, "name", p.options.Name, "attempt", p.attempts, "url", p.grant.URL)...)
+		p.client.log.Debug(message, append(args, "name", p.options.Name, "step", p.task.step.String(), "attempt", p.attempts, "url", p.grant.URL)...)
 	}
 }
 
@@ -242,7 +278,9 @@ func (p *put) debug(message string, args ...any) {
 func (p *put) use(g Grant) {
 	p.grant, p.host, p.expires, p.margin = g, "", g.Expires, 0
 	var life time.Duration
-	if u, err := url.Parse(g.URL.Reveal()); err == nil {
+	if g.Bucket != nil {
+		p.host, p.expires = g.Bucket.host(), g.Bucket.Credentials.Expires
+	} else if u, err := url.Parse(g.URL.Reveal()); err == nil {
 		p.host = u.Host
 		at, signedFor, ok := validity(u)
 		life = signedFor
@@ -259,8 +297,14 @@ func (p *put) use(g Grant) {
 	p.margin = max(0, min(life/10, 30*time.Second))
 }
 
-// scrub takes the signed URL out of texts from outside.
-func (p *put) scrub() scrubber { return newScrubber(p.grant.URL.Reveal()) }
+// scrub takes what the grant holds of secrets out of texts from outside.
+func (p *put) scrub() scrubber {
+	s := newScrubber(p.grant.URL.Reveal())
+	if b := p.grant.Bucket; b != nil {
+		s.secrets = append(s.secrets, b.Credentials.SecretAccessKey.Reveal(), b.Credentials.SessionToken.Reveal())
+	}
+	return s
+}
 
 // now is the time by the clock of the grant's storage, as far as that is known.
 func (p *put) now() time.Time {

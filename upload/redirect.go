@@ -20,7 +20,7 @@ func (e *redirectError) Error() string {
 	return fmt.Sprintf("%d redirect to %s: %s", e.status, e.to, e.why)
 }
 
-// checkRedirect follows a redirect only where it leads to the same PUT elsewhere.
+// checkRedirect follows a redirect only where it leads to the same PUT elsewhere, or the same of whatever else it is.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	// net/http puts the whole signed URL there.
 	req.Header.Del("Referer")
@@ -29,9 +29,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	from := via[len(via)-1].URL.Scheme
 	switch {
-	case req.Method != http.MethodPut:
+	case req.Method != via[0].Method:
 		// 301, 302 and 303: it would be a GET, answered with 200, and nothing stored.
-		return refuse("it turns the PUT into a " + req.Method)
+		return refuse("it turns the " + via[0].Method + " into a " + req.Method)
 	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
 		return refuse("neither http nor https")
 	case from == "https" && req.URL.Scheme == "http":

@@ -26,6 +26,24 @@ type content struct {
 	size  int64
 	check func(sent Digest) error // nil, or ErrChanged if it is not any more what it was; sent is "" if nothing was sent yet
 	close func() error
+
+	offset, whole int64 // where a section of a content begins, and how much that is; 0, 0 for all of it
+}
+
+// section is a part of c. Its check looks whether the whole is still what it was, but reads nothing again.
+func (c *content) section(offset, size int64) *content {
+	return &content{
+		ReaderAt: io.NewSectionReader(c, offset, size),
+		size:     size,
+		check:    func(Digest) error { return c.check("") },
+		close:    func() error { return nil },
+		offset:   offset, whole: c.size,
+	}
+}
+
+// shrank is the error of a content that ends after n bytes.
+func (c *content) shrank(n int64) error {
+	return fmt.Errorf("%w: it shrank from %d to %d bytes", ErrChanged, max(c.size, c.whole), c.offset+n)
 }
 
 // Bytes is the source of b, which must not be changed until Put has returned.
@@ -193,7 +211,7 @@ func (c *content) copyTo(w io.Writer) (Digest, error) {
 		}
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return "", fmt.Errorf("%w: it shrank from %d to %d bytes", ErrChanged, c.size, c.size-left)
+			return "", c.shrank(c.size - left)
 		case err != nil:
 			return "", fmt.Errorf("%w: %w", ErrSource, err)
 		}
