@@ -78,11 +78,13 @@ func (r *Run) tryArtifact(a artifact) (upload.Receipt, error) {
 			return a.known, nil
 		}
 	}
-	fresh := func(ctx context.Context) (upload.Grant, error) {
-		ctx, cancel := context.WithTimeout(ctx, r.o.GiveUpAfter)
-		defer cancel()
-		return r.grants.one(ctx, a.name, body.contentType)
+	size, err := body.source.Size()
+	if err != nil {
+		return upload.Receipt{}, err
 	}
+	fresh := r.grants.ofArtifact(a.name, body.contentType, schema.MultipartRequest{
+		Size: size, ContentEncoding: body.encoding, CacheControl: a.options.CacheControl, ContentDisposition: a.options.ContentDisposition,
+	}, r.o.GiveUpAfter)
 	grant, err := fresh(r.ctx)
 	if err != nil {
 		return upload.Receipt{}, err

@@ -24,8 +24,9 @@ type grants struct {
 	lease       *lease
 	giveUpAfter time.Duration // how long a queue is tried that refuses everything with a 500; 0: until the context ends
 
-	mu   sync.Mutex
-	kept map[string]upload.Grant // of objects that are stored again and again
+	mu      sync.Mutex
+	kept    map[string]upload.Grant // of objects that are stored again and again
+	inParts int64                   // size from which on the queue grants artifacts in parts, as it said last; 0: it does not say that it knows that
 }
 
 // refusedNames says of each name why the queue would not grant it, while it granted others.
@@ -94,29 +95,53 @@ func (g *grants) halve(ctx context.Context, types map[string]string, names []str
 
 // request asks once for all of the names. It notes those that the answer does not grant as they were asked for.
 func (g *grants) request(ctx context.Context, types map[string]string, names []string, granted map[string]upload.Grant, refused refusedNames) error {
-	request := schema.ArtifactURLsRequest{RunID: g.lease.runID, Worker: g.lease.worker, Artifacts: map[string]schema.ArtifactRequest{}}
+	wanted := make(map[string]schema.ArtifactRequest, len(names))
 	for _, name := range names {
-		request.Artifacts[name] = schema.ArtifactRequest{ContentType: types[name]}
+		wanted[name] = schema.ArtifactRequest{ContentType: types[name]}
 	}
-	answer, err := g.lease.q.ArtifactURLs(ctx, g.lease.taskID, request)
-	if errors.Is(err, queue.ErrNotFound) {
-		g.lease.hurry() // perhaps the claim is lost: the lease finds out
-	}
+	answer, err := g.call(ctx, wanted)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		urls, ok := answer.Artifacts[name]
-		switch {
-		case !ok:
-			refused[name] = fmt.Errorf("get signed URL of artifact %q: the queue's answer leaves it out", name)
-		case urls.ContentType != types[name]:
-			refused[name] = fmt.Errorf("get signed URL of artifact %q: asked for content type %q, the queue signed %q", name, types[name], urls.ContentType)
-		default:
-			granted[name] = upload.Grant{URL: urls.ArtifactPutURL, ContentType: types[name], ReadURL: readable(urls.ArtifactURL, name)}
+		urls, err := urlsOf(answer, name, types[name])
+		if err != nil {
+			refused[name] = err
+			continue
 		}
+		granted[name] = upload.Grant{URL: urls.ArtifactPutURL, ContentType: types[name], ReadURL: urls.ArtifactURL}
 	}
 	return nil
+}
+
+// call makes the call, and hears whether the queue grants artifacts in parts.
+func (g *grants) call(ctx context.Context, wanted map[string]schema.ArtifactRequest) (schema.ArtifactURLsAnswer, error) {
+	answer, err := g.lease.q.ArtifactURLs(ctx, g.lease.taskID, schema.ArtifactURLsRequest{RunID: g.lease.runID, Worker: g.lease.worker, Artifacts: wanted})
+	if errors.Is(err, queue.ErrNotFound) {
+		g.lease.hurry() // perhaps the claim is lost: the lease finds out
+	}
+	if err != nil {
+		return answer, err
+	}
+	from := int64(0)
+	if answer.Multipart != nil {
+		from = answer.Multipart.From
+	}
+	g.heard(from)
+	return answer, nil
+}
+
+// urlsOf are those of one artifact, if the answer grants it as it was asked for.
+func urlsOf(answer schema.ArtifactURLsAnswer, name, contentType string) (schema.ArtifactURLs, error) {
+	urls, ok := answer.Artifacts[name]
+	switch {
+	case !ok:
+		return urls, fmt.Errorf("get signed URL of artifact %q: the queue's answer leaves it out", name)
+	case urls.ContentType != contentType:
+		return urls, fmt.Errorf("get signed URL of artifact %q: asked for content type %q, the queue signed %q", name, contentType, urls.ContentType)
+	}
+	urls.ArtifactURL = readable(urls.ArtifactURL, name)
+	return urls, nil
 }
 
 // one gets a fresh grant for one artifact.

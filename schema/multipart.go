@@ -9,7 +9,8 @@ const MaxParts = 10_000
 // clients that do not know it ignore. Only then does a client add a [MultipartRequest] to what it asks for:
 //
 //   - without an upload id it starts an upload, and the answer ([MultipartURLs]) holds the URLs of the first parts;
-//   - with one it gets fresh URLs of that upload, for the parts from FirstPart on, as often as it likes.
+//   - with one it gets fresh URLs of that upload, for the parts from FirstPart on (for that part at least, whatever the size was
+//     said to be: files grow), as often as it likes.
 //
 // The artifact is put together by a POST to the completion URL with the body of S3's CompleteMultipartUpload; a DELETE to the
 // abort URL throws the parts away. Parts, completion and abort are signed without a content type. The signed URL for a
@@ -23,10 +24,12 @@ type MultipartOffer struct {
 
 // MultipartRequest asks for a grant in parts.
 type MultipartRequest struct {
-	Size            int64  `json:"size" jsonschema:"minimum=1" jsonschema_description:"Size of the artifact in bytes; the part size is chosen by it."`
-	ContentEncoding string `json:"contentEncoding,omitempty" jsonschema_description:"Content encoding to store the artifact with; none without it."`
-	UploadID        string `json:"uploadId,omitempty" jsonschema_description:"Upload to give fresh URLs for; without it a new one is started."`
-	FirstPart       int    `json:"firstPart,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"Part from which on URLs are wanted; 1 without it."`
+	Size               int64  `json:"size" jsonschema:"minimum=1" jsonschema_description:"Size of the artifact in bytes; the part size is chosen by it."`
+	ContentEncoding    string `json:"contentEncoding,omitempty" jsonschema_description:"Content encoding to store the artifact with; none without it."`
+	CacheControl       string `json:"cacheControl,omitempty" jsonschema_description:"Cache-Control to store the artifact with; none without it."`
+	ContentDisposition string `json:"contentDisposition,omitempty" jsonschema_description:"Content-Disposition to store the artifact with; none without it."`
+	UploadID           string `json:"uploadId,omitempty" jsonschema_description:"Upload to give fresh URLs for; without it a new one is started."`
+	FirstPart          int    `json:"firstPart,omitempty" jsonschema:"minimum=1,maximum=10000" jsonschema_description:"Part from which on URLs are wanted; 1 without it."`
 }
 
 // MultipartURLs is an upload in parts, and the signed URLs of some of its parts.

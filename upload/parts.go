@@ -117,8 +117,10 @@ func (c *Client) putInParts(ctx context.Context, g Grant, source *content, o Put
 		if g.Bucket == nil {
 			fresh, err := o.Renew(ctx)
 			renewals++
-			if err == nil && fresh.Multipart == nil {
-				err = fmt.Errorf("%w: asked for another upload in parts, got none", ErrGrant)
+			if err == nil && fresh.Multipart == nil && fresh.Bucket == nil {
+				p := c.newPut(ctx, fresh, task{}, o)
+				p.content, p.attempts, p.renewals = source, attempts, renewals
+				return p.whole()
 			}
 			if err != nil {
 				e.Err, e.Renewals = fmt.Errorf("renew grant: %w", newScrubber("").error(err)), renewals

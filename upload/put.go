@@ -15,7 +15,8 @@ import (
 type PutOptions struct {
 	Name            string // what to call the object in errors and logs ("result.json", an artifact's name)
 	ContentEncoding string // sent as Content-Encoding; "" sends none
-	// Renew gives a fresh grant for the same object, and of the same kind; it is called from one goroutine at a time.
+	// Renew gives a fresh grant for the same object; it is called from one goroutine at a time. That of a signed PUT is
+	// a signed PUT, that of a Bucket the same with other credentials; a Multipart that the storage has lost may be followed by either.
 	// nil: an expired grant is the end (ErrExpired). An error of Renew ends the Put, wrapped.
 	Renew func(ctx context.Context) (Grant, error)
 	// GiveUpAfter: no attempt starts later than this after the first failure (of the same part); one that runs is left to end.

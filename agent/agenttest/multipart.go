@@ -29,7 +29,7 @@ func (s *Server) createUpload(w http.ResponseWriter, r *http.Request) {
 		refusal.write(w, r)
 		return
 	}
-	m := meta{Key: keyOf(r), ContentType: r.Header.Get("Content-Type"), ContentEncoding: r.Header.Get("Content-Encoding")}
+	m := metaOf(r)
 	if !validKey(m.Key) {
 		s3Error{status: http.StatusBadRequest, Code: "InvalidArgument", Message: "Not the name of an object here."}.write(w, r)
 		return
@@ -151,7 +151,10 @@ func (s *Server) multipartURLs(key string, artifact schema.ArtifactRequest, expi
 	}
 	urls := &schema.MultipartURLs{UploadID: wanted.UploadID, PartSize: partSize(s.options.PartSize, wanted.Size), FirstPart: max(1, wanted.FirstPart)}
 	if urls.UploadID == "" {
-		urls.UploadID = s.storage.createUpload(meta{Key: key, ContentType: artifact.ContentType, ContentEncoding: wanted.ContentEncoding})
+		urls.UploadID = s.storage.createUpload(meta{
+			Key: key, ContentType: artifact.ContentType, ContentEncoding: wanted.ContentEncoding,
+			CacheControl: wanted.CacheControl, Disposition: wanted.ContentDisposition,
+		})
 	}
 	sign := func(method, part string) schema.SignedURL {
 		query := url.Values{"uploadId": {urls.UploadID}}
@@ -161,7 +164,7 @@ func (s *Server) multipartURLs(key string, artifact schema.ArtifactRequest, expi
 		return s.signedURL(method, key, query, "", expires)
 	}
 	parts := int((wanted.Size + urls.PartSize - 1) / urls.PartSize)
-	last := min(urls.FirstPart+s.options.PartURLs-1, parts)
+	last := max(urls.FirstPart, min(urls.FirstPart+s.options.PartURLs-1, parts)) // the file may have grown since it was measured
 	for part := urls.FirstPart; part <= last; part++ {
 		urls.PartPutURLs = append(urls.PartPutURLs, sign(http.MethodPut, strconv.Itoa(part)))
 	}

@@ -169,15 +169,20 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) (contentMD5 []by
 	return sum, true
 }
 
+// metaOf is what a request says of the object that it makes.
+func metaOf(r *http.Request) meta {
+	return meta{
+		Key: keyOf(r), ContentType: r.Header.Get("Content-Type"), ContentEncoding: r.Header.Get("Content-Encoding"),
+		CacheControl: r.Header.Get("Cache-Control"), Disposition: r.Header.Get("Content-Disposition"),
+	}
+}
+
 func (s *Server) putObject(w http.ResponseWriter, r *http.Request) (etag string) {
 	contentMD5, ok := s.accept(w, r)
 	if !ok {
 		return ""
 	}
-	m, err := s.storage.put(meta{
-		Key: keyOf(r), ContentType: r.Header.Get("Content-Type"), ContentEncoding: r.Header.Get("Content-Encoding"),
-		CacheControl: r.Header.Get("Cache-Control"), Disposition: r.Header.Get("Content-Disposition"),
-	}, r.Body, r.ContentLength, contentMD5)
+	m, err := s.storage.put(metaOf(r), r.Body, r.ContentLength, contentMD5)
 	if err != nil {
 		s.putError(w, r, err)
 		return ""
