@@ -12,7 +12,8 @@ import (
 )
 
 // Bucket is the permission to store objects below a prefix of a bucket of S3, or of what speaks its language. Grants of it
-// are renewed by PutOptions.Renew, which gives the same with other credentials.
+// are renewed by PutOptions.Renew, which gives the same with other credentials. Requests are signed with our clock, which
+// must be right to within some 15 minutes.
 type Bucket struct {
 	Endpoint    string // "https://storage.example.com", where buckets are addressed in the path; "": Amazon's for the region
 	Region      string // "": "us-east-1", which most others than Amazon take

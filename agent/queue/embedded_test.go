@@ -221,3 +221,32 @@ func TestFaulty(t *testing.T) {
 		})
 	}
 }
+
+// TestArtifactURLsInParts asks for parts a queue that knows them, and one that does not.
+func TestArtifactURLsInParts(t *testing.T) {
+	for from, want := range map[int64]error{10: nil, 0: queue.ErrRejected} {
+		srv, err := agenttest.New(t.TempDir(), agenttest.Options{MultipartFrom: from})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = srv.Close() })
+		c := client(t, srv.QueueURL(), options(t))
+		claim, err := srv.PostAndClaim(schema.Worker{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := schema.ArtifactURLsRequest{RunID: claim.RunID, Worker: claim.Worker, Artifacts: map[string]schema.ArtifactRequest{"a": {ContentType: "text/plain"}}}
+		answer, err := c.ArtifactURLs(deadline(t), claim.TaskID, request)
+		if err != nil || (answer.Multipart != nil) != (from > 0) {
+			t.Fatalf("from %d: the answer offers %+v, %v", from, answer.Multipart, err)
+		}
+		request.Artifacts["a"] = schema.ArtifactRequest{ContentType: "text/plain", Multipart: &schema.MultipartRequest{Size: 1 << 30}}
+		answer, err = c.ArtifactURLs(deadline(t), claim.TaskID, request)
+		if !errors.Is(err, want) {
+			t.Errorf("from %d: %v, want %v", from, err, want)
+		}
+		if urls := answer.Artifacts["a"].Multipart; want == nil && (urls == nil || urls.UploadID == "" || len(urls.PartPutURLs) != 16 || urls.CompleteURL.IsZero()) {
+			t.Errorf("from %d: %+v", from, urls)
+		}
+	}
+}
