@@ -21,6 +21,15 @@ const mib = 1 << 20
 // knowsParts is a queue that grants artifacts in parts.
 var knowsParts = agenttest.Options{MultipartFrom: 6 * mib, PartSize: 5 * mib, PartURLs: 2}
 
+// newPartsRig is one whose uploads do not seem to stall on a busy machine.
+func newPartsRig(t *testing.T, o agenttest.Options) *rig {
+	t.Helper()
+	r := newRig(t, o)
+	r.options.Uploader = upload.New(upload.Options{Logger: r.options.Logger, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond})
+	t.Cleanup(r.options.Uploader.CloseIdleConnections)
+	return r
+}
+
 // largeFile is one of 11 MiB: three parts.
 func largeFile(t *testing.T) (path string, data []byte) {
 	t.Helper()
@@ -86,7 +95,7 @@ func TestLargeArtifactIsStoredInParts(t *testing.T) {
 	for name, logs := range map[string][]string{"after the logs": nil, "first of all": {}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, knowsParts)
+			r := newPartsRig(t, knowsParts)
 			r.options.Logs = logs
 			path, data := largeFile(t)
 			summary, err := r.completeWith(path)
@@ -103,7 +112,7 @@ func TestLargeArtifactIsStoredInParts(t *testing.T) {
 
 // A queue that does not know parts, and would reject who asks for them, is never asked.
 func TestQueueThatDoesNotKnowParts(t *testing.T) {
-	r := newRig(t, agenttest.Options{})
+	r := newPartsRig(t, agenttest.Options{})
 	asked := r.listen(nil)
 	path, data := largeFile(t)
 	summary, err := r.completeWith(path)
@@ -118,7 +127,7 @@ func TestQueueTakesBackItsOffer(t *testing.T) {
 	for name, status := range map[string]int{"an older queue": 400, "one with troubles": 500} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, knowsParts)
+			r := newPartsRig(t, knowsParts)
 			asked := r.listen(func(w http.ResponseWriter, _ string) bool {
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(status)
@@ -137,7 +146,7 @@ func TestQueueTakesBackItsOffer(t *testing.T) {
 
 // The URLs of the parts run out and expire amid the upload: the queue is asked for more, even if it is slow to answer.
 func TestPartURLsAreRenewed(t *testing.T) {
-	r := newRig(t, knowsParts)
+	r := newPartsRig(t, knowsParts)
 	r.inject(agenttest.Fault{What: "part", Part: 2, Kind: "expired", Count: 1})
 	r.inject(agenttest.Fault{What: "complete", Kind: "expired", Count: 1})
 	troubles := 4
@@ -158,11 +167,7 @@ func TestPartURLsAreRenewed(t *testing.T) {
 
 // When the claim is lost amid an upload in parts, it stops and leaves none behind.
 func TestClaimIsLostAmidAnUploadInParts(t *testing.T) {
-	o := knowsParts
-	o.ClaimLength = 3 * time.Second
-	r := newRig(t, o)
-	r.options.Uploader = upload.New(upload.Options{StallTimeout: time.Hour})
-	t.Cleanup(r.options.Uploader.CloseIdleConnections)
+	r := newPartsRig(t, knowsParts)
 	r.inject(agenttest.Fault{What: "part", Part: 3, Kind: "stall"})
 	run := r.start(t.Context())
 	path, _ := largeFile(t)
@@ -174,6 +179,10 @@ func TestClaimIsLostAmidAnUploadInParts(t *testing.T) {
 		return len(left) == 1 && left[0].Parts == 2 && r.count("part", "") == 3
 	})
 	r.inject(agenttest.Fault{What: "reclaim", Kind: "409"})
+	r.inject(agenttest.Fault{What: "artifact-urls", Kind: "404"}) // which makes it look
+	if err := run.AddArtifact("other", upload.Bytes([]byte("x")), agent.ArtifactOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := run.Complete(r.ctx(), agent.Outcome{Success: true}); !errors.Is(err, agent.ErrClaimLost) {
 		t.Errorf("Complete = %v", err)
 	}
@@ -188,7 +197,7 @@ func TestClaimIsLostAmidAnUploadInParts(t *testing.T) {
 
 // A run that is resumed stores the artifact anew, in other parts; those of the process that died end with the run.
 func TestResumedRunStartsTheUploadAnew(t *testing.T) {
-	r := newRig(t, knowsParts)
+	r := newPartsRig(t, knowsParts)
 	r.inject(agenttest.Fault{What: "part", Part: 3, Kind: "stall", Count: 1})
 	r.inject(agenttest.Fault{What: "abort", Kind: "403", Count: 2}) // as if the process had died
 	run := r.start(t.Context())

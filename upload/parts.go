@@ -173,8 +173,13 @@ func (u *parts) do(ctx context.Context, s step, body *content, j judge) (*put, *
 func (u *parts) run(ctx context.Context, t task, body *content) (*put, *Error) {
 	t.step.id = u.upload()
 	s := t.step
-	o := PutOptions{Name: u.options.Name, GiveUpAfter: u.options.GiveUpAfter,
-		ContentEncoding: u.options.ContentEncoding, CacheControl: u.options.CacheControl, ContentDisposition: u.options.ContentDisposition}
+	o := PutOptions{
+		Name: u.options.Name, GiveUpAfter: u.options.GiveUpAfter,
+		ContentEncoding: u.options.ContentEncoding, CacheControl: u.options.CacheControl, ContentDisposition: u.options.ContentDisposition,
+	}
+	if s.what == stepAbort {
+		o.GiveUpAfter = 0 // its context ends it
+	}
 	g, err := u.way.grant(ctx, s)
 	if err != nil {
 		p := u.client.newPut(ctx, Grant{}, t, o)

@@ -169,8 +169,9 @@ func TestAbortLeavesNoParts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			forParts(t, agenttest.Options{}, func(t *testing.T, r *partsRig, data []byte) {
 				r.inject(test.fault)
-				if test.abort.What = "abort"; test.abort.Kind != "" {
-					r.inject(test.abort)
+				if abort := test.abort; abort.Kind != "" {
+					abort.What = "abort"
+					r.inject(abort)
 				}
 				g, err := r.grant(within(t), "a", int64(len(data)))
 				if err != nil {
@@ -415,7 +416,7 @@ func TestPartsAreCompared(t *testing.T) {
 			}
 		}, nil, 0},
 		"the answer to the completion is cut off": {func(req *http.Request, res *http.Response, _ int32) {
-			if isCompletion(req) && !strings.Contains(res.Header.Get("X-Cut"), "1") && res.Request.Header.Get("X-Seen") == "" {
+			if isCompletion(req) {
 				wrong(res, "</CompleteMultipartUploadResult>", "")
 			}
 		}, upload.ErrGaveUp, 0},
@@ -436,7 +437,11 @@ func TestPartsAreCompared(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := c.Put(within(t), g, upload.Bytes(data), upload.PutOptions{Name: "a", GiveUpAfter: 50 * time.Millisecond})
+			o := upload.PutOptions{Name: "a"}
+			if errors.Is(test.want, upload.ErrGaveUp) {
+				o.GiveUpAfter = 50 * time.Millisecond
+			}
+			got, err := c.Put(within(t), g, upload.Bytes(data), o)
 			if !errors.Is(err, test.want) {
 				t.Fatalf("error is %v, want %v", err, test.want)
 			}
