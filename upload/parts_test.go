@@ -191,6 +191,21 @@ func TestAbortLeavesNoParts(t *testing.T) {
 	}
 }
 
+// The refusal of a part is not lost behind a reset: its body is sent only when the storage wants it.
+func TestStorageRejectsAPartBeforeItHasReadTheBody(t *testing.T) {
+	forParts(t, agenttest.Options{}, func(t *testing.T, r *partsRig, data []byte) {
+		for range 5 {
+			r.inject(agenttest.Fault{What: "part", Kind: "400", Code: "EntityTooLarge", Count: 1})
+			_, err := r.put(within(t), client(t, func(o *upload.Options) { o.PartsAtOnce = 1 }), "a", upload.Bytes(data), int64(len(data)))
+			var e *upload.Error
+			if !errors.As(err, &e) || e.Code != "EntityTooLarge" || e.Part != 1 {
+				t.Errorf("error is %v", err)
+			}
+		}
+		r.wantNothing("a")
+	})
+}
+
 // The context of the Put ends; the parts are thrown away all the same.
 func TestAbortAfterTheContextEnded(t *testing.T) {
 	forParts(t, agenttest.Options{}, func(t *testing.T, r *partsRig, data []byte) {
@@ -256,14 +271,14 @@ func TestFileShrinksOrChangesDuringTheUploadInParts(t *testing.T) {
 	}
 }
 
-// Part URLs come in batches, and all of them expire amid the upload; so do credentials. What had been stored stays stored.
+// The part URLs that are left expire amid the upload; so do credentials. What had been stored stays stored.
 func TestPartURLsAndCredentialsExpire(t *testing.T) {
 	for _, kind := range inPartsOnly {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			var ahead atomic.Int64
 			clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-			r := newPartsRig(t, kind, agenttest.Options{PartURLs: 2, Clock: clock, ArtifactURLLife: 10 * time.Minute, ClaimLength: 5 * time.Hour})
+			r := newPartsRig(t, kind, agenttest.Options{Clock: clock, ArtifactURLLife: 10 * time.Minute, ClaimLength: 5 * time.Hour})
 			r.life = 10 * time.Minute
 			data := random(5*5*mib + 1)
 			c := client(t, func(o *upload.Options) { o.PartsAtOnce = 2 }, tampering(func(req *http.Request, res *http.Response) {
