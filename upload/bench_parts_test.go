@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,7 +61,6 @@ func BenchmarkPutInParts(b *testing.B) {
 						return
 					}
 					res.Body.Close()
-					f.Close()
 				}
 			})
 		}
@@ -82,19 +82,22 @@ func BenchmarkPutInParts(b *testing.B) {
 
 // eighth is a file up to some offset, which the kernel sends by itself: it offers SyscallConn.
 type eighth struct {
-	*os.File
+	f   *os.File // not embedded: its WriteTo would send all of it
 	end int64
 }
 
+func (e eighth) Close() error                          { return e.f.Close() }
+func (e eighth) SyscallConn() (syscall.RawConn, error) { return e.f.SyscallConn() }
+
 func (e eighth) Read(p []byte) (int, error) {
-	at, err := e.Seek(0, io.SeekCurrent)
+	at, err := e.f.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return 0, err
 	}
 	if at >= e.end {
 		return 0, io.EOF
 	}
-	return e.File.Read(p[:min(int64(len(p)), e.end-at)])
+	return e.f.Read(p[:min(int64(len(p)), e.end-at)])
 }
 
 // completing gives the sink's answers what an object in parts needs.
