@@ -55,37 +55,48 @@ func logNames(doc schema.Logs) []string {
 	})
 }
 
-// putArtifact stores one artifact. Its type is settled before its URL is asked for,
-// because the type is part of what is signed.
-func (r *Run) putArtifact(a artifact) (upload.Receipt, error) {
-	receipt, err := r.tryArtifact(a)
-	if err != nil && r.ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", errCutOff, err)
-	}
-	return receipt, err
+// grantArtifacts asks for signed URLs, for no longer than an artifact is tried.
+func (r *Run) grantArtifacts(types map[string]string, granted func(string, upload.Grant), trouble func()) error {
+	ctx, cancel := context.WithTimeout(r.ctx, r.o.GiveUpAfter)
+	defer cancel()
+	return r.orCutOff(r.grants.askEach(ctx, types, granted, trouble))
 }
 
-func (r *Run) tryArtifact(a artifact) (upload.Receipt, error) {
+// putArtifact stores one artifact.
+func (r *Run) putArtifact(a *artifact) (upload.Receipt, error) {
+	receipt, err := r.tryArtifact(a)
+	return receipt, r.orCutOff(err)
+}
+
+// orCutOff tells an error that the end of the run has caused.
+func (r *Run) orCutOff(err error) error {
+	if err != nil && r.ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", errCutOff, err)
+	}
+	return err
+}
+
+func (r *Run) tryArtifact(a *artifact) (upload.Receipt, error) {
 	if a.known.Name != "" { // stored before the run was resumed: perhaps these very bytes
 		size, digest, err := a.source.Digest()
 		if err == nil && size == a.known.Size && digest == a.known.Digest {
 			return a.known, nil
 		}
 	}
-	if a.contentType == "" {
-		var err error
-		if a.contentType, err = contentType(a.source); err != nil {
-			return upload.Receipt{}, err
-		}
+	if err := a.settleType(); err != nil {
+		return upload.Receipt{}, err
 	}
 	fresh := func(ctx context.Context) (upload.Grant, error) {
 		ctx, cancel := context.WithTimeout(ctx, r.o.GiveUpAfter)
 		defer cancel()
 		return r.grants.one(ctx, a.name, a.contentType)
 	}
-	grant, err := fresh(r.ctx)
-	if err != nil {
-		return upload.Receipt{}, err
+	grant := a.grant
+	if grant.URL.IsZero() {
+		var err error
+		if grant, err = fresh(r.ctx); err != nil {
+			return upload.Receipt{}, err
+		}
 	}
 	return r.uploads.Put(r.ctx, grant, a.source, upload.PutOptions{Name: a.name, Renew: fresh, GiveUpAfter: r.o.GiveUpAfter})
 }

@@ -105,7 +105,7 @@ func newRun(ctx context.Context, q *queue.Client, lease *lease, folder *stateFol
 	r.lease.note = r.claimRenewed
 	r.grants = &grants{lease: r.lease, giveUpAfter: o.GiveUpAfter}
 	r.logsDocument = newLogsDocument(r.putLogsDocument)
-	r.artifacts = newArtifacts(o.Uploads, r.background, r.putArtifact, r)
+	r.artifacts = newArtifacts(o.Uploads, r.background, r.grantArtifacts, r.putArtifact, r)
 	r.background(r.watchJournal)
 	if o.Stream != nil {
 		r.background(r.keepLinks)

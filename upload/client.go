@@ -52,6 +52,9 @@ func New(o Options) *Client {
 	}
 }
 
+// writeBuffer holds the head of a request and a small body, which then take one write to the socket.
+const writeBuffer = 16 << 10
+
 // NewTransport is the default transport, to be adapted where needed (proxy, certificates, dialer).
 //
 // It takes proxies from the environment, waits a second for "100 Continue", never decompresses, keeps enough
@@ -66,6 +69,7 @@ func NewTransport() *http.Transport {
 		TLSHandshakeTimeout:    20 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		DisableCompression:     true,
+		WriteBufferSize:        writeBuffer,
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    64,
 		IdleConnTimeout:        60 * time.Second,

@@ -24,6 +24,7 @@ func uploadThroughTunedManager(ctx context.Context, j job) error {
 		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
 	}, func(u *manager.Uploader) {
 		u.PartSize, u.Concurrency = 64<<20, 4
+		u.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	})
 }
 

@@ -161,7 +161,7 @@ func (a answer) write(to io.Writer, method string) error {
 	if method == http.MethodHead {
 		length = a.length
 	}
-	head := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Length: %d\r\n", a.status, http.StatusText(a.status), length)
+	head := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Length: %d\r\n", a.status, http.StatusText(a.status), time.Now().UTC().Format(http.TimeFormat), length)
 	if a.etag != "" {
 		head = append(head, "ETag: "+a.etag+"\r\n"...)
 	}
