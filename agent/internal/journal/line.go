@@ -28,9 +28,8 @@ func encode(r Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	line = line[:len(line)-1]
-	line = append(line, checksum(line)...)
-	return append(line, '\n'), nil
+	line = slices.Grow(line[:len(line)-1], checksumSize+1)
+	return append(append(line, checksum(line)...), '\n'), nil
 }
 
 // intact reports whether a line, without its newline, has the right checksum.
