@@ -64,6 +64,11 @@ func (r *Run) grantArtifacts(types map[string]string, granted func(string, uploa
 
 // putArtifact stores one artifact.
 func (r *Run) putArtifact(a *artifact) (upload.Receipt, error) {
+	release, err := r.o.Pool.acquire(r.ctx, a.isLarge())
+	if err != nil {
+		return upload.Receipt{}, r.orCutOff(err)
+	}
+	defer release()
 	receipt, err := r.tryArtifact(a)
 	return receipt, r.orCutOff(err)
 }
