@@ -17,6 +17,11 @@ func resultPutURL(c schema.Claim) schema.SignedURL { return c.ResultPutURL }
 
 // putDocument stores one of the claim's two documents, and goes on trying for as long as the claim lasts.
 func (r *Run) putDocument(ctx context.Context, name string, body []byte, of func(schema.Claim) schema.SignedURL) (upload.Receipt, error) {
+	release, err := r.o.Pool.acquireFirst(ctx)
+	if err != nil {
+		return upload.Receipt{}, err
+	}
+	defer release()
 	next := r.lease.documentGrants(of)
 	grant, err := next(ctx)
 	if err != nil {

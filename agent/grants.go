@@ -22,6 +22,7 @@ const (
 // grants asks the queue for permission to store artifacts of one run.
 type grants struct {
 	lease       *lease
+	pool        *Pool         // may be nil
 	giveUpAfter time.Duration // how long a queue is tried that refuses everything with a 500; 0: until the context ends
 
 	mu   sync.Mutex
@@ -132,6 +133,11 @@ func (a *asking) round(ctx context.Context, names []string) (untried []string, e
 
 // request asks once for all of the names. It notes those that the answer does not grant as they were asked for.
 func (a *asking) request(ctx context.Context, names []string) error {
+	release, err := a.grants.pool.acquireAsk(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	l := a.grants.lease
 	request := schema.ArtifactURLsRequest{RunID: l.runID, Worker: l.worker, Artifacts: make(map[string]schema.ArtifactRequest, len(names))}
 	for _, name := range names {

@@ -238,6 +238,11 @@ func (r *Run) putLogObject(ctx context.Context, o livelog.Object) (upload.Receip
 			return upload.Receipt{}, err
 		}
 	}
+	release, err := r.o.Pool.acquireFirst(ctx)
+	if err != nil {
+		return upload.Receipt{}, err
+	}
+	defer release()
 	return r.uploads.Put(ctx, grant, upload.Section(o.Body), upload.PutOptions{
 		Name: o.Name, ContentEncoding: o.ContentEncoding, Renew: fresh, GiveUpAfter: r.o.GiveUpAfter,
 	})

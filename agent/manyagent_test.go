@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -163,7 +164,7 @@ type many struct {
 	plan      manyPlan
 	queue     *queue.Client
 	storage   *queue.Storage
-	transport interface{ CloseIdleConnections() } // of those two
+	transport *http.Transport // of those two
 	uploads   *upload.Client
 
 	mu         sync.Mutex

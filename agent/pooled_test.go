@@ -28,7 +28,7 @@ const (
 	pooledArtifacts = 10        // of each run
 	pooledSize      = 100 << 10 // of each artifact
 	pooledMemory    = 64 << 20  // what the agent may take at most,
-	pooledMemoryRun = 136 << 10 // and for each run: 200 MiB for a thousand
+	pooledMemoryRun = 139 << 10 // and for each run: 200 MiB for a thousand
 	pooledLog       = 4 << 10   // the log of each run
 	pooledPatience  = 10 * time.Minute
 )

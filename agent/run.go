@@ -109,7 +109,7 @@ func newRun(ctx context.Context, q *queue.Client, lease *lease, redactor *livelo
 	}
 	r.ctx, r.end = context.WithCancelCause(ctx)
 	r.lease.note = r.claimRenewed
-	r.grants = &grants{lease: r.lease, giveUpAfter: o.GiveUpAfter}
+	r.grants = &grants{lease: r.lease, pool: o.Pool, giveUpAfter: o.GiveUpAfter}
 	r.logsDocument = newLogsDocument(r.putLogsDocument)
 	r.artifacts = newArtifacts(o.Uploads, r.background, r.grantArtifacts, r.putArtifact, r)
 	return r
