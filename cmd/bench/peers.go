@@ -102,14 +102,14 @@ func rclone(j job) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// mc copies the folder.
+// mc copies the folder, as many files at once as it thinks right.
 func mc(j job) (*exec.Cmd, error) {
 	program, err := find("mc")
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(program, "--quiet", "--insecure", "--config-dir", filepath.Join(j.Files, "mc"), "cp", "--recursive",
-		"--max-workers", fmt.Sprint(j.Workload.AtOnce), j.Workload.dir(j.Files)+"/", "bench/bucket/mc/")
+		j.Workload.dir(j.Files)+"/", "bench/bucket/mc/")
 	host := j.Sink.url(j.Workload.TLS)
 	scheme, address, _ := strings.Cut(host, "://")
 	cmd.Env = append(os.Environ(), "MC_HOST_bench="+scheme+"://accesskey:secretkey@"+address)
@@ -137,7 +137,7 @@ func toolDir() (string, error) {
 }
 
 // tools are what -install builds.
-var tools = []string{"github.com/rclone/rclone@v1.76.0", "github.com/minio/mc@latest"}
+var tools = []string{"github.com/rclone/rclone@v1.76.0", "github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9"}
 
 // install builds the peers that are written in Go, outside of any module.
 func install() error {

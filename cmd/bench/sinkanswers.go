@@ -25,7 +25,11 @@ func (s *sink) stored(r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sizes[r.URL.Path] = r.ContentLength
+	if r.URL.Query().Has("partNumber") {
+		s.sizes[r.URL.Path] += r.ContentLength
+	} else {
+		s.sizes[r.URL.Path] = r.ContentLength
+	}
 }
 
 // answer is for all requests but PUT.
@@ -106,6 +110,9 @@ func (s *sink) s3(r *http.Request) answer {
 	}
 	switch {
 	case r.Method == http.MethodPost && query.Has("uploads"):
+		s.mu.Lock()
+		delete(s.sizes, r.URL.Path) // the parts count anew
+		s.mu.Unlock()
 		return document("<InitiateMultipartUploadResult><Bucket>%s</Bucket><Key>%s</Key><UploadId>1</UploadId></InitiateMultipartUploadResult>", bucket, key)
 	case r.Method == http.MethodPost && query.Has("uploadId"):
 		return document("<CompleteMultipartUploadResult><Location>l</Location><Bucket>%s</Bucket><Key>%s</Key><ETag>&quot;1-1&quot;</ETag></CompleteMultipartUploadResult>", bucket, key)
