@@ -28,18 +28,22 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err != nil || !ok {
 		return conn, err
 	}
-	if to, ok := tcp.RemoteAddr().(*net.TCPAddr); ok && to.IP.IsLoopback() {
-		_ = tcp.SetWriteBuffer(nearBuffer) // without it, it is only slower
-	}
-	return sendConn{tcp}, nil
+	to, ok := tcp.RemoteAddr().(*net.TCPAddr)
+	return sendConn{tcp, ok && to.IP.IsLoopback()}, nil
 }
 
 // sendConn is a connection that is fast at sending a body that has to be seen on its way, for its digest: sendfile does not show it, and
 // reading it a second time costs more than sendfile saves.
-type sendConn struct{ *net.TCPConn }
+type sendConn struct {
+	*net.TCPConn
+	near bool // to the same machine
+}
 
-// ReadFrom sends all of r.
+// ReadFrom sends all of r. Over TLS it is not called, and neither the blocks nor the short buffer would help there.
 func (c sendConn) ReadFrom(r io.Reader) (int64, error) {
+	if c.near {
+		_ = c.SetWriteBuffer(nearBuffer) // without it, it is only slower
+	}
 	block := sendBlocks.Get().(*[sendBlock]byte)
 	defer sendBlocks.Put(block)
 	return io.CopyBuffer(struct{ io.Writer }{c.TCPConn}, struct{ io.Reader }{r}, block[:])
