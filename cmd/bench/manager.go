@@ -1,5 +1,7 @@
 package main
 
+//lint:file-ignore SA1019 the manager is deprecated, and what people use
+
 import (
 	"context"
 	"net/http"
@@ -36,7 +38,7 @@ func uploadManaged(ctx context.Context, j job, client func(*s3.Options), uploade
 			return aws.Credentials{AccessKeyID: "a", SecretAccessKey: "b"}, nil
 		}),
 	}, client)
-	u := manager.NewUploader(c, uploader) //nolint:staticcheck // deprecated, and what people use
+	u := manager.NewUploader(c, uploader)
 	return each(ctx, j, func(ctx context.Context, i int) error {
 		file, err := os.Open(j.path(i))
 		if err != nil {

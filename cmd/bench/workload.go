@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -81,5 +80,3 @@ func makeFile(path string, from io.Reader) error {
 
 // deadline is for one process. None needs so much unless it hangs.
 const deadline = 5 * time.Minute
-
-func randomName() string { return rand.Text()[:22] }
