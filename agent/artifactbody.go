@@ -14,21 +14,28 @@ type artifactBody struct {
 	discard               func() // after use
 }
 
+// settleType tells the type of an artifact, unless it was given: it is part of what is signed.
+func (a *artifact) settleType() error {
+	if a.options.ContentType != "" {
+		return nil
+	}
+	head, err := a.source.Head(content.HeadSize)
+	if err == nil {
+		a.options.ContentType = content.Type(head, len(head) < content.HeadSize, a.name, a.source.Path())
+	}
+	return err
+}
+
 // prepare tells the type of an artifact, and packs it where it is to be and that pays.
-func (r *Run) prepare(a artifact) (artifactBody, error) {
+func (r *Run) prepare(a *artifact) (artifactBody, error) {
+	err := a.settleType()
 	body := artifactBody{source: a.source, contentType: a.options.ContentType, discard: func() {}}
-	if body.contentType != "" && !a.options.Gzip {
-		return body, nil
+	if err != nil || !a.options.Gzip {
+		return body, err
 	}
 	head, err := a.source.Head(content.HeadSize)
 	if err != nil {
 		return body, err
-	}
-	if body.contentType == "" {
-		body.contentType = content.Type(head, len(head) < content.HeadSize, a.name, a.source.Path())
-	}
-	if !a.options.Gzip {
-		return body, nil
 	}
 	size, err := a.source.Size()
 	if err != nil || !r.packer.Pays(body.contentType, size, head) {

@@ -1,12 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 
@@ -14,25 +13,22 @@ import (
 	"github.com/taskcluster/upload-agent/upload"
 )
 
-// smallArtifact is the most bytes that an artifact may have to go before all larger ones.
-const smallArtifact = 1 << 20
-
-// artifacts uploads a run's artifacts, a bounded number at once, the smallest first: when there is little time
-// left, as many as possible have to be stored. One upload at once is kept for those that are
-// small, so that large ones under way do not hold them up.
+// artifacts uploads a run's artifacts, a bounded number at once. Each waits for its signed URL, which is asked
+// for together with those of others, and then for its turn.
 type artifacts struct {
-	limit int
 	spawn func(func()) bool // runs in a goroutine that the run waits for, unless it has ended
-	put   func(artifact) (upload.Receipt, error)
+	grant grantFunc
+	put   func(*artifact) (upload.Receipt, error)
 	notes artifactNotes
 
 	mu      sync.Mutex
 	taken   map[string]bool            // names, those of logs too
 	closed  bool                       // no more are taken
 	earlier map[string]earlierArtifact // of a resumed run, until somebody adds them again or the outcome is known
-	waiting []artifact                 // sorted by size
-	active  int                        // uploading goroutines
-	large   int                        // of which with a large artifact
+	waiting artifactQueue              // without a signed URL
+	ready   artifactQueue              // with one
+	asking  bool                       // for signed URLs, and nothing is wrong with it so far
+	lanes   lanes                      // what is under way
 	idle    chan struct{}              // closed when the last of them ends; nil while there is none
 	stored  map[string]upload.Receipt
 	missing map[string]string
@@ -46,11 +42,17 @@ type artifactNotes interface {
 	artifactMissing(name, reason string) error
 }
 
+// grantFunc asks for the signed URLs of artifacts, by name, with their content types, and hands over each grant as soon as it is there.
+// It calls trouble when that is going to take its time for those that are left. What the error means for a name, see grants.ask.
+type grantFunc func(types map[string]string, granted func(string, upload.Grant), trouble func()) error
+
 type artifact struct {
 	name    string
 	options ArtifactOptions
 	source  upload.Source
 	size    int64
+	order   int            // in which it was queued
+	grant   upload.Grant   // its URL is empty until there is one
 	known   upload.Receipt // of an earlier upload; its Name is "" if there was none
 }
 
@@ -60,9 +62,9 @@ type earlierArtifact struct {
 	lost bool // its bytes died with that process
 }
 
-func newArtifacts(limit int, spawn func(func()) bool, put func(artifact) (upload.Receipt, error), notes artifactNotes) *artifacts {
+func newArtifacts(limit int, spawn func(func()) bool, grant grantFunc, put func(*artifact) (upload.Receipt, error), notes artifactNotes) *artifacts {
 	return &artifacts{
-		limit: limit, spawn: spawn, put: put, notes: notes, taken: map[string]bool{}, earlier: map[string]earlierArtifact{},
+		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, taken: map[string]bool{}, earlier: map[string]earlierArtifact{},
 		stored: map[string]upload.Receipt{}, missing: map[string]string{},
 	}
 }
@@ -130,16 +132,13 @@ func (a *artifacts) add(it artifact) error {
 // enqueue has an artifact uploaded. The caller holds mu.
 func (a *artifacts) enqueue(it artifact) error {
 	it.size, _ = it.source.Size() // what cannot be opened fails soon enough
-	at := sort.Search(len(a.waiting), func(i int) bool { return a.waiting[i].size > it.size })
-	a.waiting = slices.Insert(a.waiting, at, it)
-	if a.active < a.limit {
-		if !a.spawn(a.work) {
-			return fmt.Errorf("add artifact %q: %w", it.name, ErrEnded)
-		}
-		if a.active == 0 {
-			a.idle = make(chan struct{})
-		}
-		a.active++
+	if it.known.Name != "" || it.options.Gzip && it.isLarge() {
+		a.ready.push(&it) // perhaps it need not be uploaded at all, or it takes its time before it can be
+	} else {
+		a.waiting.push(&it)
+	}
+	if !a.work() {
+		return fmt.Errorf("add artifact %q: %w", it.name, ErrEnded)
 	}
 	return nil
 }
@@ -160,56 +159,127 @@ func (a *artifacts) addMissing(name, reason string) error {
 	return nil
 }
 
-// work uploads until nothing waits any more that it may take.
-func (a *artifacts) work() {
+// work starts one more goroutine, if there is anything to do for it. It is false if the run has ended. The caller holds mu.
+func (a *artifacts) work() bool {
+	if a.lanes.active >= a.lanes.limit || !a.due() {
+		return true
+	}
+	if !a.spawn(a.worker) {
+		return false
+	}
+	if a.lanes.active == 0 {
+		a.idle = make(chan struct{})
+	}
+	a.lanes.active++
+	return true
+}
+
+// due says whether there is something to do now. The caller holds mu.
+func (a *artifacts) due() bool {
+	_, ok := a.lanes.next(!a.ready.small.empty(), !a.ready.large.empty())
+	return ok || a.lacking(&a.waiting.small, &a.ready.small) || a.lacking(&a.waiting.large, &a.ready.large)
+}
+
+// lacking says whether signed URLs should be asked for. The caller holds mu.
+func (a *artifacts) lacking(waiting, ready *kindOfArtifacts) bool {
+	return !a.asking && !waiting.empty() && ready.low()
+}
+
+// worker asks for signed URLs and uploads until there is nothing to do any more.
+func (a *artifacts) worker() {
 	for {
-		it, ok := a.begin()
-		if !ok {
+		batch, it := a.begin()
+		switch {
+		case len(batch) > 0:
+			a.ask(batch)
+		case it != nil:
+			receipt, err := a.put(it) // not under the lock, not even a deferred one: a panic has to get through
+			a.end(it, receipt, err)
+		default:
 			return
 		}
-		receipt, err := a.put(it) // not under the lock, not even a deferred one: a panic has to get through
-		a.end(it, receipt, err)
 	}
 }
 
-// begin takes the next artifact. If there is none, this goroutine is done.
-func (a *artifacts) begin() (artifact, bool) {
+// begin takes a batch to ask for, or else an artifact to upload. If there is neither, this goroutine is done.
+func (a *artifacts) begin() (batch []*artifact, it *artifact) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	it, ok := a.next()
-	switch {
-	case ok && it.size > smallArtifact:
-		a.large++
-	case !ok:
-		if a.active--; a.active == 0 {
-			close(a.idle)
-			a.idle = nil
-		}
+	small, large := a.lacking(&a.waiting.small, &a.ready.small), a.lacking(&a.waiting.large, &a.ready.large)
+	if small {
+		batch = a.waiting.small.batch()
 	}
-	return it, ok
+	if large {
+		batch = append(batch, a.waiting.large.batch()...)
+	}
+	if len(batch) > 0 {
+		a.asking = true
+		a.work() // somebody else uploads meanwhile; where the run has ended, nobody does
+		return batch, nil
+	}
+	large, ok := a.lanes.next(!a.ready.small.empty(), !a.ready.large.empty())
+	switch {
+	case ok && large:
+		a.lanes.large++
+		return nil, a.ready.large.pop()
+	case ok:
+		return nil, a.ready.small.pop()
+	}
+	if a.lanes.active--; a.lanes.active == 0 {
+		close(a.idle)
+		a.idle = nil
+	}
+	return nil, nil
+}
+
+// ask gets signed URLs for a batch. One batch is asked for at a time, so that those that are added meanwhile come
+// together in the next. But where something is wrong with it, nothing else waits for it.
+func (a *artifacts) ask(batch []*artifact) {
+	done := sync.OnceFunc(func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.asking = false
+		a.work()
+	})
+	left, types := make(map[string]*artifact, len(batch)), make(map[string]string, len(batch))
+	for _, it := range batch {
+		if err := it.settleType(); err != nil {
+			_ = a.record(it.name, upload.Receipt{}, fmt.Errorf("read artifact %q: %w", it.name, err)) // where it cannot be noted, the run has ended
+			continue
+		}
+		left[it.name], types[it.name] = it, it.options.ContentType
+	}
+	var err error
+	if len(left) > 0 {
+		err = a.grant(types, func(name string, grant upload.Grant) {
+			it := left[name]
+			delete(left, name)
+			it.grant = grant
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.ready.push(it)
+			a.work()
+		}, done)
+	}
+	var refused refusedNames
+	errors.As(err, &refused)
+	for name := range left {
+		_ = a.record(name, upload.Receipt{}, cmp.Or(refused[name], err)) // the same
+	}
+	done()
 }
 
 // end notes what became of an artifact.
-func (a *artifacts) end(it artifact, receipt upload.Receipt, err error) {
+func (a *artifacts) end(it *artifact, receipt upload.Receipt, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if it.size > smallArtifact {
-		a.large--
+	if it.isLarge() {
+		a.lanes.large--
 	}
 	if err == nil && receipt == it.known {
 		a.skipped = append(a.skipped, it.name)
 	}
 	_ = a.settle(it.name, receipt, err) // where it cannot be noted, the run has ended
-}
-
-// next takes the artifact to upload now. The caller holds mu.
-func (a *artifacts) next() (artifact, bool) {
-	if len(a.waiting) == 0 || a.waiting[0].size > smallArtifact && a.large >= max(1, a.limit-1) {
-		return artifact{}, false
-	}
-	it := a.waiting[0]
-	a.waiting = a.waiting[1:]
-	return it, true
 }
 
 // record notes what became of an artifact or a log: it is stored, or missing with a reason.
@@ -287,9 +357,10 @@ func (a *artifacts) wait(ctx context.Context) error {
 	}
 }
 
-// outcome is what is stored and what is missing so far, and what was stored before the run was resumed.
+// outcome is what is stored and what is missing, and what was stored before the run was resumed. It is for the end, when
+// nothing changes any more: so nothing is copied, of ten thousand artifacts megabytes.
 func (a *artifacts) outcome() (stored map[string]upload.Receipt, missing map[string]string, skipped []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return maps.Clone(a.stored), maps.Clone(a.missing), slices.Sorted(slices.Values(a.skipped))
+	return a.stored, a.missing, slices.Sorted(slices.Values(a.skipped))
 }

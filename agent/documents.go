@@ -17,6 +17,11 @@ func resultPutURL(c schema.Claim) schema.SignedURL { return c.ResultPutURL }
 
 // putDocument stores one of the claim's two documents, and goes on trying for as long as the claim lasts.
 func (r *Run) putDocument(ctx context.Context, name string, body []byte, of func(schema.Claim) schema.SignedURL) (upload.Receipt, error) {
+	release, err := r.o.Pool.acquireFirst(ctx)
+	if err != nil {
+		return upload.Receipt{}, err
+	}
+	defer release()
 	next := r.lease.documentGrants(of)
 	grant, err := next(ctx)
 	if err != nil {
@@ -55,18 +60,35 @@ func logNames(doc schema.Logs) []string {
 	})
 }
 
+// grantArtifacts asks for signed URLs, for no longer than an artifact is tried.
+func (r *Run) grantArtifacts(types map[string]string, granted func(string, upload.Grant), trouble func()) error {
+	ctx, cancel := context.WithTimeout(r.ctx, r.o.GiveUpAfter)
+	defer cancel()
+	return r.orCutOff(r.grants.askEach(ctx, types, granted, trouble))
+}
+
 // putArtifact stores one artifact.
-func (r *Run) putArtifact(a artifact) (upload.Receipt, error) {
-	receipt, err := r.tryArtifact(a)
-	if err != nil && r.ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", errCutOff, err)
+func (r *Run) putArtifact(a *artifact) (upload.Receipt, error) {
+	release, err := r.o.Pool.acquire(r.ctx, a.isLarge())
+	if err != nil {
+		return upload.Receipt{}, r.orCutOff(err)
 	}
-	return receipt, err
+	defer release()
+	receipt, err := r.tryArtifact(a)
+	return receipt, r.orCutOff(err)
+}
+
+// orCutOff tells an error that the end of the run has caused.
+func (r *Run) orCutOff(err error) error {
+	if err != nil && r.ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", errCutOff, err)
+	}
+	return err
 }
 
 // tryArtifact settles the type, which is part of what is signed, and the bytes, which take their time to be gzipped, before it asks
-// for a URL.
-func (r *Run) tryArtifact(a artifact) (upload.Receipt, error) {
+// for a URL, unless it has one already.
+func (r *Run) tryArtifact(a *artifact) (upload.Receipt, error) {
 	body, err := r.prepare(a)
 	if err != nil {
 		return upload.Receipt{}, fmt.Errorf("read artifact %q: %w", a.name, err)
@@ -82,12 +104,15 @@ func (r *Run) tryArtifact(a artifact) (upload.Receipt, error) {
 	if err != nil {
 		return upload.Receipt{}, err
 	}
+	single := !a.grant.URL.IsZero() && !r.grants.wantsParts(size)
 	fresh := r.grants.ofArtifact(a.name, body.contentType, schema.MultipartRequest{
 		Size: size, ContentEncoding: body.encoding, CacheControl: a.options.CacheControl, ContentDisposition: a.options.ContentDisposition,
-	}, r.o.GiveUpAfter)
-	grant, err := fresh(r.ctx)
-	if err != nil {
-		return upload.Receipt{}, err
+	}, r.o.GiveUpAfter, single)
+	grant := a.grant
+	if !single {
+		if grant, err = fresh(r.ctx); err != nil {
+			return upload.Receipt{}, err
+		}
 	}
 	return r.uploads.Put(r.ctx, grant, body.source, upload.PutOptions{
 		Name: a.name, ContentEncoding: body.encoding, CacheControl: a.options.CacheControl, ContentDisposition: a.options.ContentDisposition,

@@ -22,6 +22,7 @@ const (
 // grants asks the queue for permission to store artifacts of one run.
 type grants struct {
 	lease       *lease
+	pool        *Pool         // may be nil
 	giveUpAfter time.Duration // how long a queue is tried that refuses everything with a 500; 0: until the context ends
 
 	mu      sync.Mutex
@@ -40,82 +41,126 @@ func (e refusedNames) Error() string {
 	return fmt.Sprintf("get signed URLs: %d names refused, the first of them %q: %v", len(names), names[0], e[names[0]])
 }
 
-// ask gets fresh grants for artifacts, by name, with their content types. One bad name makes the first
-// queue refuse all that are asked for with it: so the names are halved until it stands alone. If some names
+// ask gets fresh grants for artifacts, by name, with their content types. If some names
 // are refused in the end, the grants of the others come with refusedNames. Any other error is about all of them.
 func (g *grants) ask(ctx context.Context, types map[string]string) (map[string]upload.Grant, error) {
-	granted, refused := make(map[string]upload.Grant, len(types)), refusedNames{}
+	granted := make(map[string]upload.Grant, len(types))
+	err := g.askEach(ctx, types, func(name string, grant upload.Grant) { granted[name] = grant }, func() {})
+	if refused := refusedNames(nil); err != nil && !errors.As(err, &refused) {
+		return nil, err
+	}
+	return granted, err
+}
+
+// askEach is ask, but hands over each grant as soon as it is there. One bad name makes the first queue refuse all
+// that are asked for with it: so the names are halved until it stands alone, which takes its time. trouble is called before that.
+func (g *grants) askEach(ctx context.Context, types map[string]string, grant func(string, upload.Grant), trouble func()) error {
+	a := asking{grants: g, types: types, grant: grant, trouble: sync.OnceFunc(trouble), refused: refusedNames{}}
 	names := slices.Sorted(maps.Keys(types))
 	began, wait, healthy := time.Now(), time.Second, false
 	for {
-		if err := g.halve(ctx, types, names, granted, refused); err != nil {
-			return nil, err
+		untried, err := a.round(ctx, names)
+		if err != nil {
+			return err
 		}
-		if len(refused) == 0 {
-			return granted, nil
+		if len(a.refused) == 0 && len(untried) == 0 {
+			return nil
 		}
 		// A 500 may be the queue's own trouble. It is the name's only if the queue has granted others before it was asked.
-		names = slices.DeleteFunc(names, func(name string) bool { return !errors.Is(refused[name], queue.ErrUnavailable) })
+		again := slices.DeleteFunc(slices.Sorted(maps.Keys(a.refused)), func(name string) bool { return !errors.Is(a.refused[name], queue.ErrUnavailable) })
+		names = append(untried, again...)
 		if len(names) == 0 || healthy || g.giveUpAfter > 0 && time.Since(began) >= g.giveUpAfter {
-			return granted, refused
+			for _, name := range untried {
+				a.refused[name] = a.last
+			}
+			return a.refused
 		}
-		if healthy = len(granted) > 0; !healthy {
+		if healthy = a.granted > 0; !healthy {
 			select {
 			case <-ctx.Done():
-				return nil, fmt.Errorf("%w; last answer: %w", context.Cause(ctx), refused)
+				return fmt.Errorf("%w; last answer: %w", context.Cause(ctx), a.refused)
 			case <-time.After(wait):
 				wait = min(2*wait, 10*time.Second)
 			}
 		}
-		for _, name := range names {
-			delete(refused, name)
+		for _, name := range again {
+			delete(a.refused, name)
 		}
 	}
 }
 
-// halve asks for names, and for each half of them if the queue does not like the request.
-func (g *grants) halve(ctx context.Context, types map[string]string, names []string, granted map[string]upload.Grant, refused refusedNames) error {
-	err := g.request(ctx, types, names, granted, refused)
-	var answer *queue.Error
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil, errors.Is(err, queue.ErrNotFound), !errors.As(err, &answer), answer.Status < 400:
-		return err // not about the names
-	case len(names) == 1:
-		refused[names[0]] = err
-		return nil
+// asking is one askEach under way.
+type asking struct {
+	grants  *grants
+	types   map[string]string
+	grant   func(string, upload.Grant)
+	trouble func()
+	granted int
+	refused refusedNames
+	last    error // the latest refusal
+}
+
+// inVain is how many requests of a round may bring nothing, before anything was granted: a queue that is
+// down refuses all names, and each of them would be asked for alone. The names that are left are tried first in the next round.
+const inVain = 24
+
+// round asks for all names, and for each half of them if the queue does not like the request.
+func (a *asking) round(ctx context.Context, names []string) (untried []string, err error) {
+	pieces := [][]string{names}
+	for requests := 1; len(pieces) > 0; requests++ {
+		piece := pieces[0]
+		pieces = pieces[1:]
+		if a.granted == 0 && requests > inVain {
+			return slices.Concat(append([][]string{piece}, pieces...)...), nil
+		}
+		err := a.request(ctx, piece)
+		var answer *queue.Error
+		switch {
+		case err == nil:
+			continue
+		case ctx.Err() != nil, errors.Is(err, queue.ErrNotFound), !errors.As(err, &answer), answer.Status < 400:
+			return nil, err // not about the names
+		}
+		a.trouble()
+		a.last = err
+		if half := len(piece) / 2; half > 0 {
+			pieces = append([][]string{piece[:half], piece[half:]}, pieces...)
+		} else {
+			a.refused[piece[0]] = err
+		}
 	}
-	half := len(names) / 2
-	if err := g.halve(ctx, types, names[:half], granted, refused); err != nil {
-		return err
-	}
-	return g.halve(ctx, types, names[half:], granted, refused)
+	return nil, nil
 }
 
 // request asks once for all of the names. It notes those that the answer does not grant as they were asked for.
-func (g *grants) request(ctx context.Context, types map[string]string, names []string, granted map[string]upload.Grant, refused refusedNames) error {
+func (a *asking) request(ctx context.Context, names []string) error {
 	wanted := make(map[string]schema.ArtifactRequest, len(names))
 	for _, name := range names {
-		wanted[name] = schema.ArtifactRequest{ContentType: types[name]}
+		wanted[name] = schema.ArtifactRequest{ContentType: a.types[name]}
 	}
-	answer, err := g.call(ctx, wanted)
+	answer, err := a.grants.call(ctx, wanted)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		urls, err := urlsOf(answer, name, types[name])
+		urls, err := urlsOf(answer, name, a.types[name])
 		if err != nil {
-			refused[name] = err
+			a.refused[name] = err
 			continue
 		}
-		granted[name] = upload.Grant{URL: urls.ArtifactPutURL, ContentType: types[name], ReadURL: urls.ArtifactURL}
+		a.granted++
+		a.grant(name, upload.Grant{URL: urls.ArtifactPutURL, ContentType: a.types[name], ReadURL: urls.ArtifactURL})
 	}
 	return nil
 }
 
 // call makes the call, and hears whether the queue grants artifacts in parts.
 func (g *grants) call(ctx context.Context, wanted map[string]schema.ArtifactRequest) (schema.ArtifactURLsAnswer, error) {
+	release, err := g.pool.acquireAsk(ctx)
+	if err != nil {
+		return schema.ArtifactURLsAnswer{}, err
+	}
+	defer release()
 	answer, err := g.lease.q.ArtifactURLs(ctx, g.lease.taskID, schema.ArtifactURLsRequest{RunID: g.lease.runID, Worker: g.lease.worker, Artifacts: wanted})
 	if errors.Is(err, queue.ErrNotFound) {
 		g.lease.hurry() // perhaps the claim is lost: the lease finds out

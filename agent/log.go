@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/internal/journal"
@@ -237,6 +238,11 @@ func (r *Run) putLogObject(ctx context.Context, o livelog.Object) (upload.Receip
 			return upload.Receipt{}, err
 		}
 	}
+	release, err := r.o.Pool.acquireFirst(ctx)
+	if err != nil {
+		return upload.Receipt{}, err
+	}
+	defer release()
 	return r.uploads.Put(ctx, grant, upload.Section(o.Body), upload.PutOptions{
 		Name: o.Name, ContentEncoding: o.ContentEncoding, Renew: fresh, GiveUpAfter: r.o.GiveUpAfter,
 	})
@@ -341,6 +347,57 @@ func (r *Run) allLogs() []*runLog {
 	return all
 }
 
+// grantedLogs is what the queue has answered about the first logs.
+type grantedLogs struct {
+	types   map[string]string
+	granted map[string]upload.Grant
+	err     error
+}
+
+// addLogTypes adds what is stored of a log under names that are known from the start.
+func addLogTypes(types map[string]string, log string) {
+	types[log] = textType
+	types[livelog.IndexName(log)] = jsonType
+}
+
+// askForLogs asks the queue in the background where the logs will be.
+func (r *Run) askForLogs(names []string) {
+	types := map[string]string{}
+	for _, name := range names {
+		if CheckName(name) != nil {
+			return // Start fails
+		}
+		addLogTypes(types, name)
+	}
+	if len(types) == 0 {
+		return
+	}
+	answer := make(chan grantedLogs, 1)
+	r.logGrants = answer
+	r.background(func() {
+		granted, err := r.grants.ask(r.ctx, types)
+		answer <- grantedLogs{types, granted, err}
+	})
+}
+
+// grantLogNames is grants.ask, or the answer to what Start has asked. Only the keeper of logs.json calls it.
+func (r *Run) grantLogNames(ctx context.Context, types map[string]string) (map[string]upload.Grant, error) {
+	if r.logGrants == nil {
+		return r.grants.ask(ctx, types)
+	}
+	first := <-r.logGrants // it ends when the run does
+	r.logGrants = nil
+	if maps.Equal(types, first.types) {
+		return first.granted, first.err
+	}
+	// A log was added meanwhile.
+	r.grants.keep(first.granted)
+	for name := range first.granted {
+		delete(types, name)
+	}
+	return r.grants.ask(ctx, types)
+}
+
 // grantLogs gets, in one call, the grants for the index and the text of every log, and keeps
 // them: where readers will find a log is known before there is anything to read.
 // A log that the queue refuses is left out and given up: it counts as missing.
@@ -349,13 +406,12 @@ func (r *Run) grantLogs(ctx context.Context) (schema.Logs, error) {
 	all, types := r.allLogs(), map[string]string{}
 	for _, log := range all {
 		if _, ok := r.grants.reused(log.name); !ok && log.refused == nil {
-			types[log.name] = textType
-			types[livelog.IndexName(log.name)] = jsonType
+			addLogTypes(types, log.name)
 		}
 	}
 	var refused refusedNames
 	if len(types) > 0 {
-		granted, err := r.grants.ask(ctx, types)
+		granted, err := r.grantLogNames(ctx, types)
 		if err != nil && !errors.As(err, &refused) {
 			return doc, err
 		}

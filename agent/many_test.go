@@ -65,7 +65,7 @@ const (
 func TestManyRuns(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	storage := startChild(t, "storage", manySetup{Dir: filepath.Join(dir, "storage"), Runs: *manyRuns})
+	storage := startChild(t, "storage", manySetup{Dir: filepath.Join(dir, "storage"), Runs: *manyRuns, Faults: manyFaults})
 	var plan manyPlan
 	storage.receive(t, &plan)
 	plan.LogSize, plan.StateDir, plan.File = manyLogSize, filepath.Join(dir, "state"), filepath.Join(dir, "file")

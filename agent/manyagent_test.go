@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -27,8 +28,9 @@ import (
 type (
 	// manySetup goes to the storage, manyPlan comes from it and goes to the agent.
 	manySetup struct {
-		Dir  string
-		Runs int
+		Dir    string
+		Runs   int
+		Faults string
 	}
 	manyPlan struct {
 		QueueURL, StorageURL string
@@ -45,6 +47,7 @@ type (
 	manyReport struct {
 		Peak       int64 // bytes
 		Goroutines int   // the most that were seen
+		AtOnce     int   // the most artifacts that were uploaded at once; only of the process with a pool
 		Duration   time.Duration
 		LeftOver   string
 	}
@@ -64,6 +67,8 @@ func runChild(role string) {
 		exitOn(serveMany(in, out))
 	case "agent":
 		exitOn(agentOfMany(in, out))
+	case "pool":
+		exitOn(poolOfMany(in, out))
 	}
 }
 
@@ -73,7 +78,7 @@ func serveMany(in *json.Decoder, out *json.Encoder) error {
 	if err := in.Decode(&setup); err != nil {
 		return err
 	}
-	faults, err := agenttest.ParseFaults(manyFaults, 1)
+	faults, err := agenttest.ParseFaults(setup.Faults, 1)
 	if err != nil {
 		return err
 	}
@@ -82,9 +87,10 @@ func serveMany(in *json.Decoder, out *json.Encoder) error {
 		return err
 	}
 	defer server.Close()
-	// One stall there is in any case.
-	if err := server.Inject(agenttest.Fault{What: "put", Kind: "stall", Path: "/live/", After: setup.Runs, Count: 1}); err != nil {
-		return err
+	if setup.Faults != "" { // one stall there is in any case
+		if err := server.Inject(agenttest.Fault{What: "put", Kind: "stall", Path: "/live/", After: setup.Runs, Count: 1}); err != nil {
+			return err
+		}
 	}
 	plan := manyPlan{QueueURL: server.QueueURL(), StorageURL: server.StorageURL()}
 	for range setup.Runs {
@@ -158,7 +164,7 @@ type many struct {
 	plan      manyPlan
 	queue     *queue.Client
 	storage   *queue.Storage
-	transport interface{ CloseIdleConnections() } // of those two
+	transport *http.Transport // of those two
 	uploads   *upload.Client
 
 	mu         sync.Mutex

@@ -34,9 +34,12 @@ type Options struct {
 	// then nobody finds the run again once its process has ended; see [Resume].
 	StateDir string
 
-	// Uploads bounds how many artifacts are uploaded at once, the smallest first. Logs and documents
-	// do not count: they always go first. Default: 4.
+	// Uploads bounds how many artifacts are uploaded at once, the smallest first, but of two and more one is kept for large ones, of
+	// more than 1 MiB, and one for the others. Logs and documents do not count: they always go first. Default: 4.
 	Uploads int
+
+	// Pool bounds the artifacts of all runs that share it, besides Uploads. Default: none.
+	Pool *Pool
 
 	// GiveUpAfter bounds how long an artifact, or a log that has ended, is tried again
 	// after its first failure before it counts as missing. The documents are tried for

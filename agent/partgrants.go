@@ -30,9 +30,9 @@ func (g *grants) wantsParts(size int64) bool {
 }
 
 // ofArtifact is what gets fresh grants for one artifact, each within the given time: in parts, if it is large enough, as wanted says.
-// All are of the kind of the first.
-func (g *grants) ofArtifact(name, contentType string, wanted schema.MultipartRequest, within time.Duration) func(context.Context) (upload.Grant, error) {
-	decided, parts := false, false
+// All are of the kind of the first; single says that this is one for a single PUT, which somebody has got already.
+func (g *grants) ofArtifact(name, contentType string, wanted schema.MultipartRequest, within time.Duration, single bool) func(context.Context) (upload.Grant, error) {
+	decided, parts := single, false
 	return func(ctx context.Context) (grant upload.Grant, err error) {
 		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()

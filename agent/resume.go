@@ -63,7 +63,8 @@ func resume(ctx context.Context, q *queue.Client, folder *stateFolder, redactor 
 	if err != nil {
 		return nil, err
 	}
-	r := newRun(ctx, q, newLease(q, claim, o.Logger), folder, redactor, o)
+	r := newRun(ctx, q, newLease(q, claim, o.Logger), redactor, o)
+	r.keepIn(folder)
 	r.claimRenewed(r.lease.current().until)
 	err = folder.removePacked() // copies that died with the process
 	if err == nil {

@@ -38,6 +38,7 @@ type Run struct {
 	lease        *lease
 	grants       *grants
 	logsDocument *logsDocument
+	logGrants    chan grantedLogs // where the logs of Start will be; taken by the keeper of logs.json. nil: nobody has asked
 	artifacts    *artifacts
 	packer       packer
 
@@ -79,13 +80,18 @@ func Start(ctx context.Context, q *queue.Client, claim schema.Claim, o Options) 
 		return nil, fmt.Errorf("start run: %w", err)
 	}
 
-	// 2. The state folder with its journal, the lease, and logs.json at once.
+	// 2. The state folder with its journal, the lease, and logs.json at once. The queue is asked where the logs will be
+	// while the disk makes the folder last.
+	r := newRun(ctx, q, lease, redactor, o)
+	r.started = time.Now()
+	r.askForLogs(o.Logs)
 	folder, err := makeStateFolder(o.disk, o.StateDir, lease.journalled(q.URL()))
 	if err != nil {
+		r.end(ErrEnded)
+		r.goroutines.Wait()
 		return nil, fmt.Errorf("start run: %w", err)
 	}
-	r := newRun(ctx, q, lease, folder, redactor, o)
-	r.started = time.Now()
+	r.keepIn(folder)
 	r.background(r.keepLease)
 
 	// 3. and 4. A spool and a live publisher for each log (log.go).
@@ -99,22 +105,27 @@ func Start(ctx context.Context, q *queue.Client, claim schema.Claim, o Options) 
 	return r, nil
 }
 
-// newRun is a run with nothing under way yet but for the watch over its journal.
-func newRun(ctx context.Context, q *queue.Client, lease *lease, folder *stateFolder, redactor *livelog.Redactor, o Options) *Run {
-	r := &Run{o: o, q: q, uploads: o.Uploader, folder: folder, redactor: redactor, lease: lease, logsEnded: make(chan struct{}), logs: map[string]*runLog{}}
+// newRun is a run with nothing under way yet, and without a state folder: see keepIn.
+func newRun(ctx context.Context, q *queue.Client, lease *lease, redactor *livelog.Redactor, o Options) *Run {
+	r := &Run{o: o, q: q, uploads: o.Uploader, redactor: redactor, lease: lease, logsEnded: make(chan struct{}), logs: map[string]*runLog{}}
 	if r.uploads == nil {
 		r.uploads = upload.New(upload.Options{Logger: o.Logger})
 	}
 	r.ctx, r.end = context.WithCancelCause(ctx)
 	r.lease.note = r.claimRenewed
-	r.grants = &grants{lease: r.lease, giveUpAfter: o.GiveUpAfter}
+	r.grants = &grants{lease: r.lease, pool: o.Pool, giveUpAfter: o.GiveUpAfter}
 	r.logsDocument = newLogsDocument(r.putLogsDocument)
-	r.artifacts = newArtifacts(o.Uploads, r.background, r.putArtifact, r)
+	r.artifacts = newArtifacts(o.Uploads, r.background, r.grantArtifacts, r.putArtifact, r)
+	return r
+}
+
+// keepIn gives the run its state folder, watches over the journal there, and renews links to streams.
+func (r *Run) keepIn(folder *stateFolder) {
+	r.folder = folder
 	r.background(r.watchJournal)
-	if o.Stream != nil {
+	if r.o.Stream != nil {
 		r.background(r.keepLinks)
 	}
-	return r
 }
 
 // String names the run. A Run prints as no more than that: what is inside is in use.

@@ -61,7 +61,8 @@ func decode(into reflect.Value, file string, data []byte, lenient bool) error {
 	return nil
 }
 
-// read checks a document and, if there is nothing wrong with it, reads it into a value of its type.
+// read checks a document and, if there is nothing wrong with it, reads it into a value of its type; the zero Value
+// only checks it against its schema.
 func (e entry) read(into reflect.Value, data []byte, lenient bool) ([]fault, error) {
 	ready := forms[e.name()].strict
 	if lenient {
@@ -77,6 +78,9 @@ func (e entry) read(into reflect.Value, data []byte, lenient bool) ([]fault, err
 	}
 	if err := form.compiled.Validate(v); err != nil {
 		return form.faults(v, err), nil
+	}
+	if !into.IsValid() {
+		return nil, nil
 	}
 	filler{fields: fieldCache{}}.fill(into, v)
 	if e.check != nil {

@@ -25,7 +25,10 @@ type proof struct {
 func (p *put) attempt() (proof, *failure) {
 	ctx, dog := watch(p.ctx, p.client.options.StallTimeout)
 	defer dog.stop()
-	sent := &bodies{content: p.content, moved: dog.moved}
+	sent, err := newBodies(p.content, dog.moved)
+	if err != nil {
+		return proof{}, sourceFailure(err)
+	}
 	defer sent.close()
 
 	req, err := p.request(ctx, sent)

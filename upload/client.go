@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -56,6 +55,9 @@ func New(o Options) *Client {
 	}
 }
 
+// writeBuffer holds the head of a request and a small body, which then take one write to the socket.
+const writeBuffer = 16 << 10
+
 // NewTransport is the default transport, to be adapted where needed (proxy, certificates, dialer).
 //
 // It takes proxies from the environment, waits a second for "100 Continue", never decompresses, keeps enough
@@ -66,10 +68,11 @@ func NewTransport() *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 20 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:            dial,
 		TLSHandshakeTimeout:    20 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		DisableCompression:     true,
+		WriteBufferSize:        writeBuffer,
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    64,
 		IdleConnTimeout:        60 * time.Second,

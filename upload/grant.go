@@ -45,22 +45,40 @@ func Expiry(u schema.SignedURL) (time.Time, bool) {
 
 // validity reads when a signed URL expires, and for how long it was signed (0 if it does not say).
 func validity(u *url.URL) (at time.Time, life time.Duration, ok bool) {
-	query := make(map[string]string)
-	for name, values := range u.Query() {
-		query[strings.ToLower(name)] = values[0]
-	}
 	for _, vendor := range []string{"x-amz-", "x-goog-"} {
-		signed, err := time.Parse("20060102T150405Z", query[vendor+"date"])
-		seconds, ok := epoch(query[vendor+"expires"])
+		date, there := parameter(u, vendor+"date")
+		if !there {
+			continue
+		}
+		signed, err := time.Parse("20060102T150405Z", date)
+		text, _ := parameter(u, vendor+"expires")
+		seconds, ok := epoch(text)
 		if err == nil && ok {
 			life := time.Duration(seconds) * time.Second
 			return signed.Add(life), life, true
 		}
 	}
-	if seconds, ok := epoch(query["expires"]); ok {
+	text, _ := parameter(u, "expires")
+	if seconds, ok := epoch(text); ok {
 		return time.Unix(seconds, 0).UTC(), 0, true
 	}
 	return time.Time{}, 0, false
+}
+
+// parameter is the first one of that name in the query, whatever the case of its letters. What does not parse counts for nothing.
+// It is asked of every upload, so it makes no map of them all as URL.Query does.
+func parameter(u *url.URL, name string) (value string, ok bool) {
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		key, text, _ := strings.Cut(pair, "=")
+		key, err := url.QueryUnescape(key)
+		if err != nil || !strings.EqualFold(key, name) || strings.Contains(pair, ";") {
+			continue
+		}
+		if value, err = url.QueryUnescape(text); err == nil {
+			return value, true
+		}
+	}
+	return "", false
 }
 
 // epoch parses a count of seconds that a time.Duration can hold, as all plausible ones can until 2262.

@@ -225,7 +225,7 @@ func TestSlowButMovingInTheSocket(t *testing.T) {
 		transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
 			if err == nil {
-				conn.(*net.TCPConn).SetWriteBuffer(8 << 20)
+				conn.(interface{ SetWriteBuffer(int) error }).SetWriteBuffer(8 << 20)
 			}
 			return conn, err
 		}

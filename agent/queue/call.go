@@ -19,9 +19,10 @@ import (
 )
 
 const (
-	documentTries = 4                // attempts that may bring a 2xx without the document
-	maxRefusal    = 64 << 10         // bytes read of an answer that refuses
-	maxRetryAfter = 30 * time.Second // the longest Retry-After that is honoured: a claim must not lapse meanwhile
+	documentTries  = 4                // attempts that may bring a 2xx without the document
+	maxRefusal     = 64 << 10         // bytes read of an answer that refuses
+	expectedAnswer = 1 << 20          // bytes of an answer for which room is made at once, where it says that it is so long
+	maxRetryAfter  = 30 * time.Second // the longest Retry-After that is honoured: a claim must not lapse meanwhile
 )
 
 // call is one request, made as often as it takes.
@@ -251,7 +252,10 @@ func readBody(resp *http.Response, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	var body bytes.Buffer
+	body.Grow(int(min(max(resp.ContentLength, 0), expectedAnswer)) + bytes.MinRead)
+	_, err = body.ReadFrom(io.LimitReader(r, limit+1))
+	data := body.Bytes()
 	if err != nil {
 		return data, fmt.Errorf("read answer: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/internal/disk"
@@ -58,6 +59,40 @@ func TestGroupCommit(t *testing.T) {
 		t.Errorf("after a power cut: %v, %d logs", err, len(s.Logs))
 	}
 	_ = j.Close() // its disk is gone
+}
+
+// What is only noted, one after the other, shares fsyncs too; they come by themselves.
+func TestNotesShareAnFsync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(1)
+		j := create(t, d)
+		var syncs atomic.Int64
+		d.SetFaults(func(op disktest.Op) error {
+			if op.Name == "sync" {
+				syncs.Add(1)
+			}
+			return nil
+		})
+		const rounds, notes = 5, 20
+		for i := range rounds * notes {
+			if err := j.Note(addLog(i)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if i%notes == notes-1 {
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if n := syncs.Load(); n != int64(i/notes+1) {
+					t.Fatalf("%d fsyncs for %d times %d notes", n, i/notes+1, notes)
+				}
+			}
+		}
+		after := d.Restart(true)
+		if s, err := journal.Read(after, stateDir); err != nil || len(s.Logs) != rounds*notes {
+			t.Errorf("after a power cut: %v, %d logs", err, len(s.Logs))
+		}
+		_ = j.Close() // its disk is gone
+	})
 }
 
 // Note, State and a look from outside do not wait for an fsync; Append waits for one that begins after its write.

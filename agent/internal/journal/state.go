@@ -32,6 +32,8 @@ type State struct {
 	Result   *Receipt // result.json as it is stored
 
 	Sent, Acknowledged bool // that the run is completed: to the queue, by the queue
+
+	names map[string]bool // those of Added
 }
 
 // Log is a log and the chunks of it that are stored, in order and without a gap. Those that a larger one has replaced are left out.
@@ -281,9 +283,7 @@ func (s *State) log(name string) int {
 	return slices.IndexFunc(s.Logs, func(l Log) bool { return l.Name == name })
 }
 
-func (s *State) added(name string) bool {
-	return slices.ContainsFunc(s.Added, func(a Artifact) bool { return a.Name == name })
-}
+func (s *State) added(name string) bool { return s.names[name] }
 
 // set takes up a record that was checked.
 func (s *State) set(r Record) {
@@ -305,7 +305,10 @@ func (s *State) set(r Record) {
 		}
 		s.LogsStored, s.LogNames = copied(r.Receipt), slices.Clone(r.Names)
 	case ArtifactAdded:
-		s.Added = append(s.Added, *r.Artifact)
+		if s.names == nil {
+			s.names = map[string]bool{}
+		}
+		s.Added, s.names[r.Artifact.Name] = append(s.Added, *r.Artifact), true
 	case ArtifactStored:
 		if s.Stored == nil {
 			s.Stored = map[string]Receipt{}
@@ -339,7 +342,7 @@ func (s State) Clone() State {
 		s.Logs[i].Chunks = slices.Clone(s.Logs[i].Chunks)
 	}
 	s.LogNames, s.Added = slices.Clone(s.LogNames), slices.Clone(s.Added)
-	s.Stored, s.Missing = maps.Clone(s.Stored), maps.Clone(s.Missing)
+	s.Stored, s.Missing, s.names = maps.Clone(s.Stored), maps.Clone(s.Missing), maps.Clone(s.names)
 	s.LogsStored, s.Frozen, s.Result = copied(s.LogsStored), copied(s.Frozen), copied(s.Result)
 	s.Ended = slices.Clone(s.Ended)
 	s.Outcome = s.Outcome.clone()

@@ -1,5 +1,11 @@
 package journal
 
+import "time"
+
+// notePause is how long what was only noted waits for more to share an fsync with: a run with ten thousand small
+// artifacts would else be busy with nothing but fsyncs, each of which holds up the next write.
+const notePause = 100 * time.Millisecond
+
 // keepSynced makes what is written survive a power cut, as much at once as there is, until the
 // journal is closed or dead. It alone calls Sync, and never again after an error.
 func (j *Journal) keepSynced() {
@@ -11,6 +17,10 @@ func (j *Journal) keepSynced() {
 			j.changed.Wait()
 		}
 		if j.written == j.synced || j.err != nil {
+			return
+		}
+		j.gather()
+		if j.err != nil {
 			return
 		}
 		end := j.written
@@ -31,10 +41,28 @@ func (j *Journal) keepSynced() {
 	}
 }
 
+// gather returns when somebody waits for an fsync, or nobody has for the pause. The caller holds mu.
+func (j *Journal) gather() {
+	j.due = false
+	timer := time.AfterFunc(notePause, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.due = true
+		j.changed.Broadcast()
+	})
+	defer timer.Stop()
+	for j.waiting == 0 && !j.due && !j.closing && j.err == nil {
+		j.changed.Wait()
+	}
+}
+
 // waitSynced returns when the file survives a power cut up to end, or never will.
 func (j *Journal) waitSynced(end int64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.waiting++
+	defer func() { j.waiting-- }()
+	j.changed.Broadcast()
 	for j.synced < end && j.err == nil {
 		j.changed.Wait()
 	}
