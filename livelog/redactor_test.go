@@ -408,18 +408,18 @@ func TestRedactorHoldsNothingForLong(t *testing.T) {
 		check("a line\n")
 		fmt.Fprint(w, "name:")
 		check("a line\n")
-		time.Sleep(99 * time.Millisecond)
+		<-time.After(99 * time.Millisecond)
 		check("a line\n")
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 		check("a line\nname:")
 		fmt.Fprint(w, " hun") // the rest of it
 		check("a line\nname:[redacted]")
 		fmt.Fprint(w, "t?\n") // "hun" belongs to the one; it was not the other
 		check("a line\nname:[redacted]t?\n")
 		fmt.Fprint(w, "hu")
-		time.Sleep(60 * time.Millisecond)
+		<-time.After(60 * time.Millisecond)
 		fmt.Fprint(w, "n") // not there for long when "hu" has been
-		time.Sleep(60 * time.Millisecond)
+		<-time.After(60 * time.Millisecond)
 		fmt.Fprint(w, "ter2!\n")
 		check("a line\nname:[redacted]t?\nhu[redacted]\n")
 		fmt.Fprint(w, "a line: a\nanother: h\n") // an h, an LF and more could be base64
@@ -438,7 +438,7 @@ func TestRedactorTimeBound(t *testing.T) {
 			for range 40 {
 				written = append(written, time.Now())
 				w.Write([]byte{"aab"[random.IntN(3)]})
-				time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
+				<-time.After(time.Duration(random.IntN(60)) * time.Millisecond)
 			}
 			out.mu.Lock()
 			for i, at := range out.at { // up to the first that is blanked

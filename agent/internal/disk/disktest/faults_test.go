@@ -228,7 +228,7 @@ func TestFaultsMayBlockAndCrash(t *testing.T) {
 		f := create(t, d, "/journal", "ab")
 		d.SetFaults(func(op disktest.Op) error {
 			if op.Name == "sync" {
-				time.Sleep(time.Hour) // on the bubble's clock
+				<-time.After(time.Hour) // on the bubble's clock
 				d.Crash()
 			}
 			return nil
