@@ -38,9 +38,7 @@ type Reader struct {
 	still  stillness
 	found  bool   // offset is where reading begins, also with LastLines
 	rest   []byte // what was read from offset on and not given
-	body   io.ReadCloser
-	end    int64 // of the chunk that body reads
-	err    error // final
+	end    int64  // of the chunk that body reads
 }
 
 // NewReader makes a reader of the log whose index is at indexURL. It sends nothing before
@@ -75,26 +73,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 		r.rest = r.rest[n:]
 		return n, nil
 	}
-	return r.next(p)
-}
-
-// next reads from offset on, and moves it.
-func (r *Reader) next(p []byte) (int, error) {
-	for r.err == nil {
-		if r.ctx.Err() != nil {
-			r.drop()
-			r.err = r.ended()
-			break
-		}
-		n, err := r.step(p)
-		r.offset += int64(n)
-		if n > 0 {
-			r.progress()
-			return n, nil
-		}
-		r.err = err
-	}
-	return 0, r.err
+	return r.next(p, r.step)
 }
 
 // step does the next thing on the way to more bytes. An error is final.
@@ -254,12 +233,4 @@ func (r *Reader) refused(status statusError) error {
 		return r.retry(fmt.Errorf("%w: %w", ErrMissing, status), true)
 	}
 	return r.retry(status, !status.passing())
-}
-
-// drop closes the open chunk, if any.
-func (r *Reader) drop() {
-	if r.body != nil {
-		r.body.Close() // only read from: no error to lose
-		r.body = nil
-	}
 }

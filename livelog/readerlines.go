@@ -52,7 +52,7 @@ func (r *Reader) countBreaks(buf []byte, start, end int64) int {
 	r.move(start)
 	breaks := 0
 	for r.offset < end && r.err == nil {
-		n, _ := r.next(buf[:min(int64(len(buf)), end-r.offset)])
+		n, _ := r.next(buf[:min(int64(len(buf)), end-r.offset)], r.step)
 		breaks += bytes.Count(buf[:n], []byte("\n"))
 	}
 	return breaks
@@ -62,7 +62,7 @@ func (r *Reader) countBreaks(buf []byte, start, end int64) int {
 func (r *Reader) skipBreaks(buf []byte, start int64, n int) {
 	r.move(start)
 	for r.err == nil {
-		got, _ := r.next(buf)
+		got, _ := r.next(buf, r.step)
 		r.rest = buf[:got]
 		for n > 0 {
 			i := bytes.IndexByte(r.rest, '\n')

@@ -29,15 +29,13 @@ type TextReader struct {
 	mu sync.Mutex // held by Read; guards what follows
 	reading
 	kind   textKind
-	begun  bool  // offset is where reading begins, or later
-	end    int64 // of what is read; -1 as long as it is not known
-	body   io.ReadCloser
+	begun  bool      // offset is where reading begins, or later
+	end    int64     // of what is read; -1 as long as it is not known
 	opened time.Time // when body was
 	from   int64     // where body began
 	sealed bool      // body is of a log that has ended
 	whole  bool      // an end of body is the end, also where end is not known
 	plain  plainText
-	err    error // final
 }
 
 type textKind int
@@ -70,21 +68,7 @@ func (r *TextReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for r.err == nil {
-		if r.ctx.Err() != nil {
-			r.drop()
-			r.err = r.ended()
-			break
-		}
-		n, err := r.step(p)
-		r.offset += int64(n)
-		if n > 0 {
-			r.progress()
-			return n, nil
-		}
-		r.err = err
-	}
-	return 0, r.err
+	return r.next(p, r.step)
 }
 
 // step does the next thing on the way to more bytes. An error is final.
@@ -159,14 +143,6 @@ func (r *TextReader) readBody(p []byte) (int, error) {
 		}
 	}
 	return 0, r.retry(err, r.kind != linkedText)
-}
-
-// drop closes the open answer, if any.
-func (r *TextReader) drop() {
-	if r.body != nil {
-		r.body.Close() // only read from: no error to lose
-		r.body = nil
-	}
 }
 
 // plainText is what is known of a stored text.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -66,11 +67,13 @@ type reading struct {
 	getter *getter
 	own    *http.Transport // nil if the transport was given
 
-	offset int64  // the next byte to give
-	source string // what is being read
-	tries  int    // failures in a row
-	wrong  int    // those of them that made no sense
-	last   error  // the newest of them
+	offset int64         // the next byte to give
+	body   io.ReadCloser // the open chunk or answer; nil: there is none
+	source string        // what is being read
+	tries  int           // failures in a row
+	wrong  int           // those of them that made no sense
+	last   error         // the newest of them
+	err    error         // final
 }
 
 func newReading(ctx context.Context, source string, o ReaderOptions) reading {
@@ -91,6 +94,33 @@ func newTransport() *http.Transport {
 		return t.Clone()
 	}
 	return &http.Transport{Proxy: http.ProxyFromEnvironment}
+}
+
+// next reads from offset on, and moves it. It takes steps until one gives bytes or the final error.
+func (r *reading) next(p []byte, step func(p []byte) (int, error)) (int, error) {
+	for r.err == nil {
+		if r.ctx.Err() != nil {
+			r.drop()
+			r.err = r.ended()
+			break
+		}
+		n, err := step(p)
+		r.offset += int64(n)
+		if n > 0 {
+			r.progress()
+			return n, nil
+		}
+		r.err = err
+	}
+	return 0, r.err
+}
+
+// drop closes body, if there is one.
+func (r *reading) drop() {
+	if r.body != nil {
+		r.body.Close() // only read from: no error to lose
+		r.body = nil
+	}
 }
 
 // close lets go of connections.
