@@ -20,7 +20,7 @@ import (
 type runLog struct {
 	name   string
 	spool  *livelog.Spool
-	quota  *livelog.Quota           // before the spool; nil where the outcome was known before the run was resumed
+	quota  *livelog.Quota           // before the spool; nil where the log had ended before the run was resumed
 	writer *livelog.RedactingWriter // to the quota; nothing gets to the spool otherwise
 	chunks []schema.Chunk           // stored before the run was resumed
 
@@ -281,6 +281,18 @@ func (r *Run) sealedLogs() []journal.SealedLog {
 
 // endLogs lets indexes say that the logs are complete: whoever resumes the run knows that they are, and adds nothing to them.
 func (r *Run) endLogs() { r.endingLogs.Do(func() { close(r.logsEnded) }) }
+
+// endLogsEarly ends the logs of a run without an outcome.
+func (r *Run) endLogsEarly() error {
+	r.sealLogs()
+	if ended := r.sealedLogs(); r.settled == nil && len(ended) > 0 {
+		if err := r.folder.journal.Append(journal.Record{Step: journal.LogsEnded, Ended: ended}); err != nil {
+			return err
+		}
+	}
+	r.endLogs()
+	return nil
+}
 
 // markLogs writes a last line into every log that has not ended, unless it ends with that line already.
 func (r *Run) markLogs(line string) {

@@ -322,18 +322,6 @@ func (r *Run) Abandon(ctx context.Context, reason string) error {
 	return errors.Join(err, r.Close())
 }
 
-// endLogsEarly ends the logs of a run without an outcome.
-func (r *Run) endLogsEarly() error {
-	r.sealLogs()
-	if ended := r.sealedLogs(); r.settled == nil && len(ended) > 0 {
-		if err := r.folder.journal.Append(journal.Record{Step: journal.LogsEnded, Ended: ended}); err != nil {
-			return err
-		}
-	}
-	r.endLogs()
-	return nil
-}
-
 // Close ends the run at once and waits for everything in the background. It reports nothing.
 //
 // The state folder is removed if there is nothing left to do for this run: after Complete, Abandon or Finish, and
