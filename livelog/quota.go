@@ -12,39 +12,11 @@ import (
 )
 
 const (
-	// DefaultLimit is how many bytes a log may have if [QuotaOptions] do not say.
-	DefaultLimit = 1 << 30
-	// MinLimit is the least that a limit can be.
-	MinLimit = 64 << 10
-
 	mostTail    = 16 << 20 // bytes that are kept of the end of a log that has reached its limit
 	markReserve = 2 << 10  // bytes of a limit that are kept for the agent's own lines
 	retryBytes  = 32 << 10 // a disk that took nothing is tried again after so many bytes
 	retryAfter  = time.Second
 )
-
-// LimitError says that a log cannot have so low a limit.
-type LimitError struct{ Limit int64 }
-
-// Error says so.
-func (e *LimitError) Error() string {
-	return fmt.Sprintf("limit logs to %s: the least is %d", count(e.Limit, "byte"), MinLimit)
-}
-
-// QuotaOptions adjust a [Quota]. The zero value works.
-type QuotaOptions struct {
-	// Limit is how many bytes the log may have, with all marks; default [DefaultLimit], a negative one means none.
-	Limit int64
-	// Tail keeps the newest bytes of a log that has reached its limit. Default: none, then no more than the newest 64 KiB are kept, in memory.
-	Tail TailFiles
-	// Loss is what an earlier process was told last of this log.
-	Loss Loss
-	// OnLoss, if not nil, remembers a Loss until the next one, so that the next process knows it. One with a Block
-	// it has to make durable. An error means that it cannot; then the log is not marked.
-	OnLoss func(Loss) error
-	// MakeRoom, if not nil, makes room on the disk for up to 64 KiB, if it can; called when the log has ended and its last mark does not fit.
-	MakeRoom func() error
-}
 
 // Quota bounds a log, and says in the log itself what is missing. It writes to a [Spool], and is the only one that does.
 //
@@ -108,54 +80,6 @@ func NewQuota(s *Spool, o QuotaOptions) (*Quota, error) {
 		return nil, fmt.Errorf("take up the end of a log: %w", err)
 	}
 	return q, nil
-}
-
-// takeUp goes on where an earlier process has stopped.
-func (q *Quota) takeUp() error {
-	before := q.marked
-	if before.Open { // what was held died with the process, and what it was writing nobody has seen
-		if err := q.spool.takeBack(before.At); err != nil {
-			return err
-		}
-		q.limited = q.spool.Size() >= q.head
-		q.held = &ring{bytes: before.Unmarked, lines: before.UnmarkedLines, atLeast: true}
-		q.reason = before.Reason
-		q.marked = Loss{Bytes: before.Bytes - before.Unmarked, Lines: before.Lines - before.UnmarkedLines, AtLeast: before.AtLeast, Reason: before.Reason}
-		return q.removeTails()
-	}
-	marked := before.At + before.Block
-	if q.o.Tail != nil {
-		found, err := openTail(q.o.Tail, q.tailMost, marked)
-		if err != nil {
-			return err
-		}
-		if found != nil {
-			q.tail, q.limited, q.noticed = found, true, before.Block == 0 || found.at > marked
-			q.reason = limitReason(q.o.Limit)
-			return q.spool.takeBack(found.at)
-		}
-	}
-	// Nothing is written through behind the head: there may be a notice, and what was to follow it nobody has seen.
-	end := max(q.head, marked)
-	if q.spool.Size() <= q.head {
-		return nil
-	}
-	q.limited = true
-	for _, text := range []string{notice(q.o.Limit), "\n" + notice(q.o.Limit)} {
-		if q.holds(text, end) {
-			q.noticed, end = true, end+int64(len(text))
-			break
-		}
-	}
-	return q.spool.takeBack(end)
-}
-
-func (q *Quota) removeTails() error {
-	if q.o.Tail == nil {
-		return nil
-	}
-	_, err := openTail(q.o.Tail, q.tailMost, math.MaxInt64)
-	return err
 }
 
 // Write takes over all of p, whatever the disk does with it: see [Quota.Lost]. It waits for the disk only. It fails
@@ -407,59 +331,6 @@ func (q *Quota) EndsWith(text string) bool {
 		return err == nil && string(last) == text
 	}
 	return q.endsWith(text)
-}
-
-// Close ends the log: what is kept of its end is appended, and the spool closed. A loss that cannot be marked is one that is
-// Open. Closing again does nothing; the error is always nil.
-func (q *Quota) Close() error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return nil
-	}
-	q.closed = true
-	if q.tail != nil && q.spool.died() == nil {
-		q.endTail()
-	}
-	if q.held != nil && q.spool.died() == nil {
-		q.endHeld()
-	}
-	return q.spool.Close()
-}
-
-// endTail is the end of a log that has reached its limit.
-func (q *Quota) endTail() {
-	if q.tail.end > 0 || q.noticed {
-		if err := q.putTail(); err != nil {
-			if q.spool.died() == nil {
-				_ = q.leaveTail(err) // else the tail stays, for the next process
-			}
-			return
-		}
-	}
-	_ = q.tail.drop(len(q.tail.kept)) // what is left of them, the next process removes
-	q.tail = nil
-}
-
-// endHeld is the end of a log whose newest bytes the disk did not take.
-func (q *Quota) endHeld() {
-	if len(q.held.data) == 0 && !q.held.lost() && !q.noticed {
-		q.held = nil
-		return
-	}
-	room := func() int64 { return q.o.Limit - q.spool.Size() }
-	if q.putHeld(room()) == nil {
-		return
-	}
-	if q.o.MakeRoom != nil {
-		_ = q.o.MakeRoom() // if there is none, nothing changes
-	}
-	for _, most := range []int64{mostHeld / 4, mostHeld / 16, 0} {
-		q.held.keep(most)
-		if q.spool.died() != nil || q.putHeld(room()) == nil {
-			return
-		}
-	}
 }
 
 // Lost says what of the log is missing. After Close that is all there is to say, but for the loss of a spool that has died: see [Spool.Lost].
