@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -199,4 +200,20 @@ func (l *lease) hurry() {
 	case l.wake <- struct{}{}:
 	default:
 	}
+}
+
+func checkClaim(c schema.Claim) error {
+	if !c.Task().Valid() {
+		return fmt.Errorf("check claim: taskId %q is not 22 characters of A-Z a-z 0-9 - _", c.Task())
+	}
+	if c.WorkerGroup == "" || c.WorkerID == "" {
+		return errors.New("check claim: workerGroup and workerId are missing; add them to the queue's answer")
+	}
+	for member, u := range map[string]schema.SignedURL{"logsPutUrl": c.LogsPutURL, "resultPutUrl": c.ResultPutURL} {
+		p, err := url.Parse(u.Reveal())
+		if err != nil || p.Host == "" || p.Scheme != "http" && p.Scheme != "https" {
+			return fmt.Errorf("check claim: %s is not an http or https URL", member)
+		}
+	}
+	return nil
 }

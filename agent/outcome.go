@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/internal/journal"
@@ -117,4 +118,12 @@ func (s *Summary) result(w schema.Worker, o Outcome) schema.Result {
 		doc.Result[incompleteLogs] = s.Incomplete
 	}
 	return doc
+}
+
+func (s *Summary) clone() *Summary {
+	c := *s
+	c.Artifacts, c.Missing, c.Continued = maps.Clone(s.Artifacts), maps.Clone(s.Missing), maps.Clone(s.Continued)
+	c.Incomplete = maps.Clone(s.Incomplete)
+	c.Skipped = slices.Clone(s.Skipped)
+	return &c
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -380,28 +377,4 @@ func (r *Run) bound(ctx context.Context) (context.Context, func()) {
 		}
 		cancel(nil)
 	}
-}
-
-func (s *Summary) clone() *Summary {
-	c := *s
-	c.Artifacts, c.Missing, c.Continued = maps.Clone(s.Artifacts), maps.Clone(s.Missing), maps.Clone(s.Continued)
-	c.Incomplete = maps.Clone(s.Incomplete)
-	c.Skipped = slices.Clone(s.Skipped)
-	return &c
-}
-
-func checkClaim(c schema.Claim) error {
-	if !c.Task().Valid() {
-		return fmt.Errorf("check claim: taskId %q is not 22 characters of A-Z a-z 0-9 - _", c.Task())
-	}
-	if c.WorkerGroup == "" || c.WorkerID == "" {
-		return errors.New("check claim: workerGroup and workerId are missing; add them to the queue's answer")
-	}
-	for member, u := range map[string]schema.SignedURL{"logsPutUrl": c.LogsPutURL, "resultPutUrl": c.ResultPutURL} {
-		p, err := url.Parse(u.Reveal())
-		if err != nil || p.Host == "" || p.Scheme != "http" && p.Scheme != "https" {
-			return fmt.Errorf("check claim: %s is not an http or https URL", member)
-		}
-	}
-	return nil
 }
