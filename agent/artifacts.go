@@ -32,7 +32,8 @@ type artifacts struct {
 	idle    chan struct{}              // closed when the last of them ends; nil while there is none
 	stored  map[string]upload.Receipt
 	missing map[string]string
-	skipped []string // stored before the run was resumed
+	skipped []string      // stored before the run was resumed
+	changed chan struct{} // closed and replaced when an artifact is stored or missing
 }
 
 // artifactNotes writes down what becomes of artifacts. An error means that it cannot be.
@@ -65,7 +66,7 @@ type earlierArtifact struct {
 func newArtifacts(limit int, spawn func(func()) bool, grant grantFunc, put func(*artifact) (upload.Receipt, error), notes artifactNotes) *artifacts {
 	return &artifacts{
 		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, taken: map[string]bool{}, earlier: map[string]earlierArtifact{},
-		stored: map[string]upload.Receipt{}, missing: map[string]string{},
+		stored: map[string]upload.Receipt{}, missing: map[string]string{}, changed: make(chan struct{}),
 	}
 }
 
@@ -156,6 +157,7 @@ func (a *artifacts) addMissing(name, reason string) error {
 		return fmt.Errorf("note missing artifact %q: %w", name, err)
 	}
 	a.missing[name] = reason
+	a.hasChanged()
 	return nil
 }
 
@@ -300,6 +302,7 @@ func (a *artifacts) settle(name string, receipt upload.Receipt, err error) error
 			return err
 		}
 		a.missing[name] = reason
+		a.hasChanged()
 		return nil
 	}
 	receipt.Name = name
@@ -307,6 +310,7 @@ func (a *artifacts) settle(name string, receipt upload.Receipt, err error) error
 		return err
 	}
 	a.stored[name] = receipt
+	a.hasChanged()
 	return nil
 }
 
@@ -335,6 +339,7 @@ func (a *artifacts) close() error {
 		}
 		delete(a.earlier, name)
 	}
+	a.hasChanged()
 	return nil
 }
 
