@@ -54,14 +54,16 @@ func TestProgress(t *testing.T) {
 	if err := run.AddMissing("never", "there was none"); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"quick", "slow"} {
+	add := func(name string) {
 		if err := run.AddArtifact(name, upload.Bytes([]byte("abc")), agent.ArtifactOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	add("quick")
 	if _, err := run.WaitArtifact(r.ctx(), "quick"); err != nil {
 		t.Fatal(err)
 	}
+	add("slow")
 	p := run.Progress()
 	if p.TaskID != r.claim.Task() || p.Started.IsZero() || !p.TakenUntil.After(time.Now()) || p.Err != nil {
 		t.Errorf("the run: %+v", p)
