@@ -75,8 +75,10 @@ func File(path string) Source {
 
 // Size is the size of the source in bytes; of a file, as it is now.
 func (s Source) Size() (int64, error) {
-	if info, err := os.Stat(s.path); err == nil && info.Mode().IsRegular() { // cheaper than to open it
-		return info.Size(), nil
+	if s.path != "" && s.place.Folder == "" {
+		if info, err := os.Stat(s.path); err == nil && info.Mode().IsRegular() { // cheaper than to open it
+			return info.Size(), nil
+		}
 	}
 	c, err := s.opened()
 	if err != nil {
