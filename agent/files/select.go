@@ -33,6 +33,7 @@ type Options struct {
 type File struct {
 	Name   string        // of the artifact: one that schema.ArtifactName allows
 	Size   int64         // when it was found
+	Info   fs.FileInfo   // the same; of what links lead to
 	Source upload.Source // of an upload.Place
 }
 
@@ -118,7 +119,7 @@ func (s *selection) add(spec Spec) {
 }
 
 // take takes a file at a path below a folder, unless it is there already.
-func (s *selection) take(name string, place upload.Place, size int64) {
+func (s *selection) take(name string, place upload.Place, info fs.FileInfo) {
 	if err := schema.ArtifactName(name); err != nil {
 		s.problem(name, err)
 		return
@@ -127,7 +128,7 @@ func (s *selection) take(name string, place upload.Place, size int64) {
 	switch was, taken := s.taken[name]; {
 	case !taken:
 		s.taken[name] = source.Path()
-		s.found = append(s.found, File{Name: name, Size: size, Source: source})
+		s.found = append(s.found, File{Name: name, Size: info.Size(), Info: info, Source: source})
 	case was != source.Path():
 		s.problem(name+"="+place.Name, fmt.Errorf("artifact %q: %w by another file", name, ErrTaken))
 	}

@@ -197,7 +197,7 @@ func (w *walk) file(at, below string, kind fs.FileMode) {
 		w.problem(w.spec.fileName(below), w.whyNot(at, err))
 		return
 	}
-	w.take(w.spec.fileName(below), w.place(at), info.Size())
+	w.take(w.spec.fileName(below), w.place(at), info)
 }
 
 // into walks through a folder, unless a link has led to one that the walk is in.
