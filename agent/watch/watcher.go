@@ -1,7 +1,14 @@
 package watch
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -20,23 +27,69 @@ type Options struct {
 	// Hub is shared by watchers that are to be cheap together. Default: one of its own.
 	Hub *Hub
 
-	// Logger is told, once for each Hub, that there are no events. Default: nobody.
+	// Logger is told, once for each Hub, that the system does not tell of all changes. Default: nobody.
 	Logger *slog.Logger
 }
 
-// Hub is what the system's events of several watchers come through: a system has few of those (on Linux, 128 for each user). The zero
-// value is ready for use, and must not be copied. It holds nothing open when its last Watcher is closed.
-type Hub struct{}
+func (o Options) withDefaults() Options {
+	if o.Poll <= 0 {
+		o.Poll = 2 * time.Second
+	}
+	if o.MaxFolders <= 0 {
+		o.MaxFolders = 4096
+	}
+	if o.Hub == nil {
+		o.Hub = &Hub{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
 
 // Watcher gives hints about a folder and all folders below it.
 type Watcher struct {
+	dir     string // absolute
+	o       Options
+	events  *events // nil: there are none
 	changes chan struct{}
+
+	noticed  chan struct{} // holds something when an event has come
+	done     chan struct{}
+	closing  sync.Once
+	closeErr error
+	finished sync.WaitGroup
+
+	mu      sync.Mutex
+	created map[string]bool // paths that may be new folders
+	anew    bool            // nothing is watched any more
+
+	// of the goroutine
+	base string      // dir without symbolic links
+	root fs.FileInfo // the folder that is watched; nil if it is not there
 }
 
 // New watches a folder, which need not be there yet, and may go and come back. It may be a symbolic link; none below it is followed.
-// Whoever makes a Watcher must Close it. The error is that dir can be no folder.
+// Whoever makes a Watcher must Close it. The error is that dir is something else than a folder, or that a relative one cannot be found.
 func New(dir string, o Options) (*Watcher, error) {
-	return &Watcher{changes: make(chan struct{}, 1)}, nil
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", dir, err)
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("watch %s: %w", dir, syscall.ENOTDIR)
+	}
+	w := &Watcher{
+		dir: path, o: o.withDefaults(), changes: make(chan struct{}, 1),
+		noticed: make(chan struct{}, 1), done: make(chan struct{}), created: map[string]bool{},
+	}
+	if useEvents && !o.NoEvents {
+		if w.events = w.o.Hub.join(w.o); w.events != nil {
+			w.events.join(w)
+		}
+	}
+	w.finished.Go(w.run)
+	return w, nil
 }
 
 // Changes gives a hint when something below the folder has changed, or events about that may have been lost, and each time Options.Poll has
@@ -47,4 +100,173 @@ func New(dir string, o Options) (*Watcher, error) {
 func (w *Watcher) Changes() <-chan struct{} { return w.changes }
 
 // Close ends all that the watcher does. It may be called again.
-func (w *Watcher) Close() error { return nil }
+func (w *Watcher) Close() error {
+	w.closing.Do(func() {
+		close(w.done)
+		w.finished.Wait()
+		if useEvents && !w.o.NoEvents {
+			if w.events != nil {
+				w.events.drop(w, w.base)
+				w.events.leave(w)
+			}
+			w.closeErr = w.o.Hub.leave()
+		}
+	})
+	return w.closeErr
+}
+
+// run follows what happens in the folder.
+func (w *Watcher) run() {
+	tick := time.NewTicker(w.o.Poll)
+	defer tick.Stop()
+	for {
+		w.followRoot()
+		w.followCreated()
+		select {
+		case w.changes <- struct{}{}:
+		default: // there is one already
+		}
+		select {
+		case <-w.noticed:
+		case <-tick.C:
+		case <-w.done:
+			return
+		}
+	}
+}
+
+// notice is for an event. It does not wait.
+func (w *Watcher) notice(path string, created bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case created && len(w.created) == 4096:
+		w.anew = true // to look at all of it takes less
+		clear(w.created)
+	case created && !w.anew:
+		w.created[path] = true
+	}
+	w.wake()
+}
+
+// noticeLoss is for events that were lost, and all watches with them.
+func (w *Watcher) noticeLoss() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.anew = true
+	w.wake()
+}
+
+func (w *Watcher) wake() {
+	select {
+	case w.noticed <- struct{}{}:
+	default:
+	}
+}
+
+// followRoot looks whether the folder is still the one that is watched.
+func (w *Watcher) followRoot() {
+	if w.events == nil {
+		return
+	}
+	w.mu.Lock()
+	anew := w.anew
+	w.anew = false
+	w.mu.Unlock()
+	info, err := os.Stat(w.dir)
+	if err != nil || !info.IsDir() {
+		info = nil
+	}
+	if !anew && (info == nil && w.root == nil || info != nil && w.root != nil && os.SameFile(info, w.root) && w.events.watches(w, w.base)) {
+		return
+	}
+	w.events.drop(w, w.base)
+	w.root = nil
+	base, err := filepath.EvalSymlinks(w.dir)
+	if info == nil || err != nil {
+		return
+	}
+	w.base, w.root = base, info
+	w.scan(".")
+}
+
+// followCreated watches the folders that are new.
+func (w *Watcher) followCreated() {
+	w.mu.Lock()
+	created := w.created
+	w.created = map[string]bool{}
+	w.mu.Unlock()
+	for path := range created {
+		below, err := filepath.Rel(w.base, path)
+		if err != nil || !filepath.IsLocal(below) {
+			continue // of a base that was
+		}
+		if info, err := os.Lstat(path); err == nil && info.IsDir() {
+			w.scan(below)
+		}
+	}
+}
+
+// scan has the system tell about a folder below base and all folders below that, those at the top first. Each is listed after
+// that: what comes into it from then on there is an event of, and the rest is there for whoever gets the next hint.
+func (w *Watcher) scan(below string) {
+	root, err := os.OpenRoot(w.base)
+	if err != nil {
+		return
+	}
+	defer root.Close() // only read
+	for folders := []string{below}; len(folders) > 0; folders = folders[1:] {
+		select {
+		case <-w.done:
+			return
+		default:
+		}
+		if !w.watch(root, folders[0]) {
+			return
+		}
+		folders = append(folders, subfolders(root, folders[0])...)
+	}
+}
+
+// watch has the system tell about a folder. It is false if it will not, of this one nor of others.
+func (w *Watcher) watch(root *os.Root, below string) bool {
+	path := filepath.Join(w.base, below)
+	err := errTooMany
+	if w.events.count(w) < w.o.MaxFolders {
+		err = w.events.add(w, path, below == ".")
+	}
+	switch info, statErr := root.Lstat(below); {
+	case statErr != nil || !info.IsDir():
+		w.events.drop(w, path) // it is something else by now: a link, perhaps, that leads elsewhere
+	case errors.Is(err, syscall.ENOSPC):
+		w.o.Hub.tell(w.o.Logger, w.o.Poll, fmt.Errorf("fs.inotify.max_user_watches is reached: %w", err))
+		return false
+	case err != nil && !os.IsNotExist(err) && !os.IsPermission(err):
+		w.o.Hub.tell(w.o.Logger, w.o.Poll, err)
+		return !errors.Is(err, errTooMany)
+	}
+	return true
+}
+
+var errTooMany = errors.New("more folders than Options.MaxFolders")
+
+// subfolders are the folders in a folder, which may not be there any more.
+func subfolders(root *os.Root, below string) []string {
+	dir, err := root.OpenFile(below, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close() // only read
+	var folders []string
+	for {
+		entries, err := dir.ReadDir(1000)
+		for _, e := range entries {
+			if e.IsDir() {
+				folders = append(folders, filepath.Join(below, e.Name()))
+			}
+		}
+		if err != nil {
+			return folders
+		}
+	}
+}

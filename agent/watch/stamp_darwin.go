@@ -1,0 +1,9 @@
+package watch
+
+import "syscall"
+
+func (s *Stamp) ofSystem(sys any) {
+	if stat, ok := sys.(*syscall.Stat_t); ok {
+		s.Changed, s.Inode, s.Device = stat.Ctimespec.Nano(), stat.Ino, uint64(stat.Dev)
+	}
+}
