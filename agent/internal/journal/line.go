@@ -43,7 +43,7 @@ func intact(line []byte) bool {
 func (r Record) asIs() bool {
 	var texts []string
 	switch {
-	case r.Step == ArtifactAdded:
+	case r.Step == ArtifactAdded, r.Step == ArtifactReplaced:
 		texts = []string{r.Artifact.Name, r.Artifact.ContentType, r.Artifact.Path}
 	case r.Step == ArtifactStored:
 		texts = []string{r.Receipt.Name, r.Receipt.URL, string(r.Receipt.Digest), r.Receipt.ETag}

@@ -13,21 +13,22 @@ type Step string
 
 // The steps of a run. Each names the members of Record that it needs.
 const (
-	Claimed         Step = "claimed"          // Claim
-	Renewed         Step = "claim renewed"    // Until
-	LogAdded        Step = "log added"        // Log; Limit
-	LogLoss         Step = "log loss"         // Log, Loss; takes the place of the one before
-	ChunkStored     Step = "chunk stored"     // Log, Chunk; which may replace the latest ones
-	LogsStored      Step = "logs.json stored" // Names, Receipt
-	ArtifactAdded   Step = "artifact added"   // Artifact
-	ArtifactStored  Step = "artifact stored"  // Receipt; its Name is the artifact's, or a log's whose text it is
-	ArtifactMissing Step = "artifact missing" // Missing; also of a log that is not whole, and of a name that was never added. It stands, whatever was or is stored
-	LogsEnded       Step = "logs ended"       // Ended: nothing is added to these logs, although the outcome is not known
-	OutcomeKnown    Step = "outcome known"    // Outcome: nothing is added to logs or artifacts after it
-	ResultFrozen    Step = "result frozen"    // Frozen: the bytes are in the state folder's result.json
-	ResultStored    Step = "result stored"    // Receipt
-	CompletedSent   Step = "completed sent"   // about to be sent; may come several times
-	CompletedKnown  Step = "completed acknowledged"
+	Claimed          Step = "claimed"           // Claim
+	Renewed          Step = "claim renewed"     // Until
+	LogAdded         Step = "log added"         // Log; Limit
+	LogLoss          Step = "log loss"          // Log, Loss; takes the place of the one before
+	ChunkStored      Step = "chunk stored"      // Log, Chunk; which may replace the latest ones
+	LogsStored       Step = "logs.json stored"  // Names, Receipt
+	ArtifactAdded    Step = "artifact added"    // Artifact
+	ArtifactReplaced Step = "artifact replaced" // Artifact, in the place of what was added or missing under its name: it is neither stored nor missing from there on
+	ArtifactStored   Step = "artifact stored"   // Receipt; its Name is the artifact's, or a log's whose text it is
+	ArtifactMissing  Step = "artifact missing"  // Missing; also of a log that is not whole, and of a name that was never added. It stands, whatever was or is stored, until the artifact is replaced
+	LogsEnded        Step = "logs ended"        // Ended: nothing is added to these logs, although the outcome is not known
+	OutcomeKnown     Step = "outcome known"     // Outcome: nothing is added to logs or artifacts after it
+	ResultFrozen     Step = "result frozen"     // Frozen: the bytes are in the state folder's result.json
+	ResultStored     Step = "result stored"     // Receipt
+	CompletedSent    Step = "completed sent"    // about to be sent; may come several times
+	CompletedKnown   Step = "completed acknowledged"
 )
 
 // Record is one line of the journal. It holds no signed URL: those of receipts and chunks are where readers find the object.

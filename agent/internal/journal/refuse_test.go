@@ -329,7 +329,7 @@ func TestStateIsThatOfTheFile(t *testing.T) {
 
 func TestPoints(t *testing.T) {
 	points := journal.Points()
-	if len(points) != 3*15 || !slices.Contains(points, "artifact stored: written") || len(slices.Compact(slices.Sorted(slices.Values(points)))) != len(points) {
+	if len(points) != 3*16 || !slices.Contains(points, "artifact stored: written") || len(slices.Compact(slices.Sorted(slices.Values(points)))) != len(points) {
 		t.Errorf("%q", points)
 	}
 }

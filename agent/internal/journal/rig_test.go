@@ -56,6 +56,8 @@ func wholeRun() []journal.Record {
 		{Step: journal.ArtifactStored, Receipt: receipt("public/a <b> & \u2028.txt", "aaa")},
 		{Step: journal.ArtifactAdded, Artifact: &journal.Artifact{Name: "public/gone.txt"}},
 		{Step: journal.ArtifactMissing, Missing: &journal.Missing{Name: "public/gone.txt", Reason: "open gone.txt: no such file"}},
+		{Step: journal.ArtifactReplaced, Artifact: &journal.Artifact{Name: "public/a <b> & \u2028.txt", Path: "/out/b", Folder: "/out"}},
+		{Step: journal.ArtifactStored, Receipt: receipt("public/a <b> & \u2028.txt", "bbb")},
 		{Step: journal.ArtifactMissing, Missing: &journal.Missing{Name: "../bad", Reason: "has a segment \"..\""}},
 		{Step: journal.LogsEnded, Ended: []journal.SealedLog{{Name: log, Size: 30}}},
 		{Step: journal.OutcomeKnown, Outcome: &journal.Outcome{

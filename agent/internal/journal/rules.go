@@ -26,6 +26,7 @@ var rules = []rule{
 	{ChunkStored, []string{"chunk", "log"}, PhaseWorking, PhaseEnding, "logs are published before the result is frozen"},
 	{LogsStored, []string{"receipt"}, PhaseWorking, PhaseEnding, "logs.json is stored before the result is frozen"},
 	{ArtifactAdded, []string{"artifact"}, PhaseWorking, PhaseWorking, "artifacts are added between the claim and the outcome"},
+	{ArtifactReplaced, []string{"artifact"}, PhaseWorking, PhaseWorking, "artifacts are replaced between the claim and the outcome"},
 	{ArtifactStored, []string{"receipt"}, PhaseWorking, PhaseEnding, "artifacts are stored before the result is frozen"},
 	{ArtifactMissing, []string{"missing"}, PhaseWorking, PhaseEnding, "what is missing is said before the result is frozen"},
 	{LogsEnded, []string{"ended"}, PhaseWorking, PhaseWorking, "logs have ended when the outcome is known"},

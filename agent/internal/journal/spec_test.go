@@ -31,6 +31,22 @@ func (h history) last(prefix string) string {
 	return ""
 }
 
+// since is what was done since an event was last; all of it, if it never was.
+func (h history) since(event string) history {
+	for i, e := range slices.Backward(h) {
+		if e == event {
+			return h[i+1:]
+		}
+	}
+	return h
+}
+
+// arts is what matters of the artifact "art" since it was replaced.
+func arts(h history) (added, stored, missing bool) {
+	now := h.since("replace art")
+	return h.has("add art") || h.has("replace art"), now.has("store art"), now.has("miss art")
+}
+
 // allowed says of every event what has to be before it, and what must not. It knows nothing of phases.
 var allowed = map[string]func(history) bool{
 	"claim":       func(h history) bool { return len(h) == 0 },
@@ -49,7 +65,8 @@ var allowed = map[string]func(history) bool{
 	"logs.json empty": func(h history) bool { return unfrozen(h) },
 	"logs.json log":   func(h history) bool { return unfrozen(h) && h.has("add log") },
 	"add art":         func(h history) bool { return open(h) && !h.has("add art") && !h.has("miss art") },
-	"store art":       func(h history) bool { return unfrozen(h) && h.has("add art") && !h.has("miss art") },
+	"replace art":     func(h history) bool { return open(h) && (h.has("add art") || h.has("miss art")) },
+	"store art":       func(h history) bool { added, _, missing := arts(h); return unfrozen(h) && added && !missing },
 	"store log":       func(h history) bool { return unfrozen(h) && h.has("add log") && h.any("outcome") && !h.has("miss log") },
 	"miss art":        unfrozen, // also after "store art": other bytes were to take their place
 	"miss log":        unfrozen,
@@ -59,8 +76,8 @@ var allowed = map[string]func(history) bool{
 	"outcome log":     func(h history) bool { return open(h) && h.has("add log") },
 	"freeze": func(h history) bool {
 		logs := !h.has("add log") || h.last("logs.json") == "logs.json log" && (h.has("store log") || h.has("miss log"))
-		arts := !h.has("add art") || h.has("store art") || h.has("miss art")
-		return unfrozen(h) && h.any("outcome") && h.any("logs.json") && logs && arts
+		added, stored, missing := arts(h)
+		return unfrozen(h) && h.any("outcome") && h.any("logs.json") && logs && (!added || stored || missing)
 	},
 	"store result": func(h history) bool { return h.has("freeze") && !h.has("store result") },
 	"store other":  func(history) bool { return false },
@@ -95,6 +112,7 @@ func makeEvents() map[string]journal.Record {
 		"logs.json empty": {Step: journal.LogsStored, Receipt: receipt("logs.json", "{}")},
 		"logs.json log":   {Step: journal.LogsStored, Receipt: receipt("logs.json", "{log}"), Names: []string{"log"}},
 		"add art":         {Step: journal.ArtifactAdded, Artifact: &journal.Artifact{Name: "art"}},
+		"replace art":     {Step: journal.ArtifactReplaced, Artifact: &journal.Artifact{Name: "art", Path: "/another"}},
 		"store art":       {Step: journal.ArtifactStored, Receipt: receipt("art", "a")},
 		"store log":       {Step: journal.ArtifactStored, Receipt: receipt("log", "l")},
 		"miss art":        missing("art"),
@@ -150,8 +168,19 @@ func TestEveryShortHistory(t *testing.T) {
 }
 
 // Sequences of any length, but only one of those between which the specification makes no difference: it
-// looks at what was done at all, and at the latest logs.json.
+// looks at what was done at all, at the latest logs.json, and at what has become of an artifact since it was replaced.
 func TestEveryKindOfHistory(t *testing.T) {
+	t.Run("but for what is replaced", func(t *testing.T) {
+		everyKind(t, func(event string) bool { return event != "replace art" })
+	})
+	t.Run("of an artifact", func(t *testing.T) {
+		everyKind(t, func(event string) bool {
+			return strings.HasSuffix(event, " art") || slices.Contains([]string{"claim", "logs.json empty", "outcome empty", "freeze", "store result", "send", "ack"}, event)
+		})
+	})
+}
+
+func everyKind(t *testing.T, of func(event string) bool) {
 	seen, finished := map[string]bool{}, 0
 	queue := []history{nil}
 	for len(queue) > 0 {
@@ -161,9 +190,13 @@ func TestEveryKindOfHistory(t *testing.T) {
 			finished++
 		}
 		for name := range tryAll(t, h, stateAfter(t, h)) {
+			if !of(name) {
+				continue
+			}
 			next := append(slices.Clip(h), name)
 			kind := slices.Compact(slices.Sorted(slices.Values(next)))
-			if key := fmt.Sprint(kind, next.last("logs.json")); !seen[key] {
+			_, stored, missing := arts(next)
+			if key := fmt.Sprint(kind, next.last("logs.json"), stored, missing); !seen[key] {
 				seen[key] = true
 				queue = append(queue, next)
 			}
@@ -255,6 +288,7 @@ func TestStepsInPhases(t *testing.T) {
 		{e["chunk 0-10"], ".xx...."},
 		{e["logs.json log"], ".xx...."},
 		{art2, ".x....."},
+		{e["replace art"], ".x....."},
 		{e["store art"], ".xx...."},
 		{e["store log"], "..x...."},
 		{e["miss other"], ".xx...."},

@@ -21,7 +21,7 @@ type State struct {
 	LogsFirst  time.Time // when the first one was stored
 	LogNames   []string  // the logs that the latest one names
 
-	Added   []Artifact         // in the order in which they were added
+	Added   []Artifact         // in the order in which they were added, as they were replaced last
 	Stored  map[string]Receipt // artifacts, and the texts of logs, by name
 	Missing map[string]string  // reasons by name
 
@@ -33,7 +33,7 @@ type State struct {
 
 	Sent, Acknowledged bool // that the run is completed: to the queue, by the queue
 
-	names map[string]bool // those of Added
+	names map[string]int // where each is in Added
 }
 
 // Log is a log and the chunks of it that are stored, in order and without a gap. Those that a larger one has replaced are left out.
@@ -164,6 +164,8 @@ func (s *State) conflict(r Record) string {
 		return s.taken(r.Log)
 	case ArtifactAdded:
 		return s.taken(r.Artifact.Name)
+	case ArtifactReplaced:
+		return s.cannotBeReplaced(r.Artifact.Name)
 	case ChunkStored, LogLoss:
 		i := s.log(r.Log)
 		if i < 0 {
@@ -201,6 +203,17 @@ func (s *State) taken(name string) string {
 		return fmt.Sprintf("there is an artifact %q", name)
 	case missing:
 		return fmt.Sprintf("artifact %q was said to be missing", name)
+	}
+	return ""
+}
+
+func (s *State) cannotBeReplaced(name string) string {
+	_, missing := s.Missing[name]
+	switch {
+	case s.log(name) >= 0:
+		return fmt.Sprintf("%q is a log", name)
+	case !missing && !s.added(name):
+		return fmt.Sprintf("there is no artifact %q", name)
 	}
 	return ""
 }
@@ -283,7 +296,23 @@ func (s *State) log(name string) int {
 	return slices.IndexFunc(s.Logs, func(l Log) bool { return l.Name == name })
 }
 
-func (s *State) added(name string) bool { return s.names[name] }
+func (s *State) added(name string) bool {
+	_, ok := s.names[name]
+	return ok
+}
+
+// add takes an artifact up, in the place of the one of its name if there is one.
+func (s *State) add(a Artifact) {
+	if i, ok := s.names[a.Name]; ok {
+		s.Added[i] = a
+		return
+	}
+	if s.names == nil {
+		s.names = map[string]int{}
+	}
+	s.names[a.Name] = len(s.Added)
+	s.Added = append(s.Added, a)
+}
 
 // set takes up a record that was checked.
 func (s *State) set(r Record) {
@@ -305,10 +334,11 @@ func (s *State) set(r Record) {
 		}
 		s.LogsStored, s.LogNames = copied(r.Receipt), slices.Clone(r.Names)
 	case ArtifactAdded:
-		if s.names == nil {
-			s.names = map[string]bool{}
-		}
-		s.Added, s.names[r.Artifact.Name] = append(s.Added, *r.Artifact), true
+		s.add(*r.Artifact)
+	case ArtifactReplaced:
+		s.add(*r.Artifact)
+		delete(s.Stored, r.Artifact.Name)
+		delete(s.Missing, r.Artifact.Name)
 	case ArtifactStored:
 		if s.Stored == nil {
 			s.Stored = map[string]Receipt{}
