@@ -16,6 +16,12 @@ type ArtifactOptions struct {
 	// run's state; where there is none, the artifact is stored as it is. Default: stored as it is.
 	Gzip bool
 
+	// Replace takes the place of an artifact that was added before under the same name, whatever has become of that: it is
+	// uploaded after it, and the run's result knows no other. While it is not stored, the artifact is not, and if it
+	// cannot be, the artifact is missing, for nobody knows then which bytes are stored; but if the file was gone before it could
+	// be read, the artifact stays as it was. Where there is none of the name, it is added. Default: a name that is taken is an error.
+	Replace bool
+
 	// CacheControl and ContentDisposition are the headers of these names that readers get. Default: none.
 	CacheControl, ContentDisposition string
 }

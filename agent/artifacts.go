@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type artifacts struct {
 
 	mu      sync.Mutex
 	taken   map[string]bool            // names, those of logs too
+	under   map[string]*artifact       // those that wait or are under way, by name
 	closed  bool                       // no more are taken
 	earlier map[string]earlierArtifact // of a resumed run, until somebody adds them again or the outcome is known
 	waiting artifactQueue              // without a signed URL
@@ -39,6 +41,7 @@ type artifacts struct {
 // artifactNotes writes down what becomes of artifacts. An error means that it cannot be.
 type artifactNotes interface {
 	artifactAdded(artifact) error
+	artifactReplaced(artifact) error
 	artifactStored(upload.Receipt) error
 	artifactMissing(name, reason string) error
 }
@@ -54,7 +57,9 @@ type artifact struct {
 	size    int64
 	order   int            // in which it was queued
 	grant   upload.Grant   // its URL is empty until there is one
-	known   upload.Receipt // of an earlier upload; its Name is "" if there was none
+	known   upload.Receipt // of an upload by an earlier process; its Name is "" if there was none
+	before  upload.Receipt // of what is stored, and is to be replaced; the same
+	next    *artifact      // takes the place of this one when that has come to its end, whichever it is
 }
 
 // earlierArtifact is one that an earlier process of the run had added.
@@ -65,7 +70,7 @@ type earlierArtifact struct {
 
 func newArtifacts(limit int, spawn func(func()) bool, grant grantFunc, put func(*artifact) (upload.Receipt, error), notes artifactNotes) *artifacts {
 	return &artifacts{
-		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, taken: map[string]bool{}, earlier: map[string]earlierArtifact{},
+		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, taken: map[string]bool{}, under: map[string]*artifact{}, earlier: map[string]earlierArtifact{},
 		stored: map[string]upload.Receipt{}, missing: map[string]string{}, changed: make(chan struct{}),
 	}
 }
@@ -116,10 +121,18 @@ func (a *artifacts) add(it artifact) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	earlier, again := a.earlier[it.name]
-	if again && !a.closed {
+	switch {
+	case again && !a.closed:
+		if it.options.Replace && it.source.Path() != "" { // else its bytes are lost where this process is killed before they are stored
+			if err := a.notes.artifactReplaced(it); err != nil {
+				return fmt.Errorf("replace artifact %q: %w", it.name, err)
+			}
+		}
 		delete(a.earlier, it.name)
 		it.known = earlier.known
 		return a.enqueue(it)
+	case it.options.Replace && !a.closed && a.knows(it.name):
+		return a.replace(it)
 	}
 	if err := a.take(it.name); err != nil {
 		return err
@@ -130,8 +143,33 @@ func (a *artifacts) add(it artifact) error {
 	return a.enqueue(it)
 }
 
+// knows says whether there is an artifact of that name. The caller holds mu.
+func (a *artifacts) knows(name string) bool {
+	_, stored := a.stored[name]
+	_, missing := a.missing[name]
+	return a.under[name] != nil || stored || missing
+}
+
+// replace has an artifact uploaded in the place of another. That is noted first: from the first byte on nobody knows what is stored.
+// The caller holds mu.
+func (a *artifacts) replace(it artifact) error {
+	if err := a.notes.artifactReplaced(it); err != nil {
+		return fmt.Errorf("replace artifact %q: %w", it.name, err)
+	}
+	if now := a.under[it.name]; now != nil {
+		now.next = &it // two uploads at once, and nobody could tell which was the last
+		return nil
+	}
+	it.before = a.stored[it.name]
+	delete(a.stored, it.name)
+	delete(a.missing, it.name)
+	a.hasChanged()
+	return a.enqueue(it)
+}
+
 // enqueue has an artifact uploaded. The caller holds mu.
 func (a *artifacts) enqueue(it artifact) error {
+	a.under[it.name] = &it
 	it.size, _ = it.source.Size() // what cannot be opened fails soon enough
 	if it.known.Name != "" || it.options.Gzip && it.isLarge() {
 		a.ready.push(&it) // perhaps it need not be uploaded at all, or it takes its time before it can be
@@ -293,11 +331,20 @@ func (a *artifacts) record(name string, receipt upload.Receipt, err error) error
 
 // settle is record; the caller holds mu.
 func (a *artifacts) settle(name string, receipt upload.Receipt, err error) error {
+	if errors.Is(err, errCutOff) {
+		return nil // nothing is known of it: a resumed run tries again
+	}
+	if it := a.under[name]; it != nil {
+		delete(a.under, name)
+		if it.next != nil {
+			return a.enqueue(*it.next)
+		}
+		if it.before.Name != "" && errors.Is(err, fs.ErrNotExist) {
+			receipt, err = it.before, nil // it was gone before anything was sent, and is stored as it was
+		}
+	}
 	if err != nil {
 		reason := strings.ToValidUTF8(err.Error(), "\uFFFD") // it may hold a file's name
-		if errors.Is(err, errCutOff) {
-			return nil // nothing is known of it: a resumed run tries again
-		}
 		if err := a.notes.artifactMissing(name, reason); err != nil {
 			return err
 		}

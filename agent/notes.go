@@ -33,7 +33,14 @@ func (r *Run) claimRenewed(until time.Time) {
 }
 
 // artifactAdded notes an artifact, and the file from which a resumed run can upload it.
-func (r *Run) artifactAdded(it artifact) error {
+func (r *Run) artifactAdded(it artifact) error { return r.noteArtifact(journal.ArtifactAdded, it) }
+
+// artifactReplaced notes that an artifact takes the place of what is stored or missing.
+func (r *Run) artifactReplaced(it artifact) error {
+	return r.noteArtifact(journal.ArtifactReplaced, it)
+}
+
+func (r *Run) noteArtifact(step journal.Step, it artifact) error {
 	added := journal.Artifact{
 		Name: it.name, ContentType: it.options.ContentType, Gzip: it.options.Gzip,
 		CacheControl: it.options.CacheControl, ContentDisposition: it.options.ContentDisposition,
@@ -50,7 +57,7 @@ func (r *Run) artifactAdded(it artifact) error {
 	if place, ok := it.source.Place(); ok && added.Path != "" {
 		added.Path, added.Folder, added.Symlinks, added.HardLinks = place.Name, place.Folder, place.Symlinks, place.HardLinks
 	}
-	return r.note(journal.Record{Step: journal.ArtifactAdded, Artifact: &added})
+	return r.note(journal.Record{Step: step, Artifact: &added})
 }
 
 // earlier is an artifact that the journal knows, with the same ways into its file as before.

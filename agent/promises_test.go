@@ -37,8 +37,10 @@ type mortal struct {
 	disk *disktest.Disk
 }
 
-func newMortal(t *testing.T, seed uint64) *mortal {
-	m := &mortal{rig: newRig(t, agenttest.Options{}), disk: disktest.New(rand.New(rand.NewPCG(seed, 1)))}
+func newMortal(t *testing.T, seed uint64) *mortal { return newMortalWith(t, seed, agenttest.Options{}) }
+
+func newMortalWith(t *testing.T, seed uint64, o agenttest.Options) *mortal {
+	m := &mortal{rig: newRig(t, o), disk: disktest.New(rand.New(rand.NewPCG(seed, 1)))}
 	m.options.StateDir = "/state"
 	m.options.SetDisk(m.disk)
 	return m

@@ -142,7 +142,8 @@ func (r *Run) Context() context.Context { return r.ctx }
 // result.json as the reason why the artifact is missing.
 //
 // The source has to stay as it is until the run has ended: a file that changes while
-// it is uploaded is not stored under false pretences but listed as missing. A file survives the end of
+// it is uploaded is not stored under false pretences but listed as missing. What is written again later can take its own place: see
+// [ArtifactOptions].Replace. A file survives the end of
 // the process, see [Resume]; what is only in memory does not.
 func (r *Run) AddArtifact(name string, source upload.Source, o ArtifactOptions) error {
 	// 5. Artifacts, at any time before the end (artifacts.go).
