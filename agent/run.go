@@ -249,6 +249,9 @@ func (r *Run) gather(ctx context.Context, outcome Outcome) error {
 	if err := r.artifacts.wait(ctx); err != nil {
 		return err
 	}
+	if err := context.Cause(r.ctx); err != nil {
+		return err // what was under way has ended for that reason only
+	}
 	logs, first, err := r.logsDocument.wait(ctx)
 	if err != nil {
 		return err

@@ -275,7 +275,7 @@ func TestGivingUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, agenttest.Options{})
-			r.options.GiveUpAfter = 100 * time.Millisecond
+			r.options.GiveUpAfter = time.Second // result.json is refused for longer
 			run := r.start(t.Context())
 			eventually(t, "the log", func() bool { return r.stored("logs.json") != nil })
 			r.inject(row.fault)
