@@ -35,6 +35,7 @@ type File struct {
 	Size   int64         // when it was found
 	Info   fs.FileInfo   // the same; of what links lead to
 	Source upload.Source // of an upload.Place
+	Spec   int           // which of the specs stands for it; the first, if several do
 }
 
 // Problem is a file, or more of them, that there should be an artifact of.
@@ -63,8 +64,9 @@ func Select(specs []Spec, o Options) ([]File, []Problem) {
 		s.options.MaxEntries = 250_000
 	}
 	for _, single := range []bool{true, false} {
-		for _, spec := range specs {
+		for i, spec := range specs {
 			if (spec.Glob == "") == single {
+				s.number = i
 				s.add(spec)
 			}
 		}
@@ -75,6 +77,7 @@ func Select(specs []Spec, o Options) ([]File, []Problem) {
 
 type selection struct {
 	options  Options
+	number   int               // of the spec
 	taken    map[string]string // paths by name
 	troubled map[string]bool   // names of problems
 	found    []File
@@ -128,7 +131,7 @@ func (s *selection) take(name string, place upload.Place, info fs.FileInfo) {
 	switch was, taken := s.taken[name]; {
 	case !taken:
 		s.taken[name] = source.Path()
-		s.found = append(s.found, File{Name: name, Size: info.Size(), Info: info, Source: source})
+		s.found = append(s.found, File{Name: name, Size: info.Size(), Info: info, Source: source, Spec: s.number})
 	case was != source.Path():
 		s.problem(name+"="+place.Name, fmt.Errorf("artifact %q: %w by another file", name, ErrTaken))
 	}

@@ -58,7 +58,9 @@ func TestEventsOfAllKinds(t *testing.T) {
 		{"a tree moved out", func() { do(os.Rename(at("x"), outside)) }, []string{"", "old", "old/deep"}},
 		{"and in again", func() { do(os.Rename(outside, at("x"))) }, []string{"", "old", "old/deep", "x", "x/y"}},
 		{"in it", func() { write(t, at("x/y/file"), "3") }, nil},
-		{"all of it gone", func() { do(os.RemoveAll(dir)) }, []string{}},
+		{"all of it gone", func() { do(os.RemoveAll(dir)) }, []string{".."}},
+		{"and back", func() { write(t, at("x/file"), "4") }, []string{"", "x"}},
+		{"in what is back", func() { write(t, at("x/file"), "5") }, nil},
 	} {
 		step.change()
 		hint(t, w)
@@ -74,16 +76,48 @@ func TestEventsOfAllKinds(t *testing.T) {
 // wantFolders waits until the system tells about certain folders.
 func wantFolders(t *testing.T, w *watch.Watcher, want []string, what string) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("folders that are watched, -want +got:\n%s", cmp.Diff(want, w.Folders()))
+		}
+	}()
+	eventually(t, what, func() bool { return slices.Equal(w.Folders(), want) })
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
 	deadline := time.After(patience)
 	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
-	for !slices.Equal(w.Folders(), want) {
+	for !ok() {
 		select {
 		case <-again.C:
 		case <-deadline:
-			t.Fatalf("%s: folders that are watched, -want +got:\n%s", what, cmp.Diff(want, w.Folders()))
+			t.Fatal("never came: ", what)
 		}
 	}
+}
+
+// Of a file, and of what is not there yet, the folder that it would be in tells, and no other.
+func TestWatchedFile(t *testing.T) {
+	above := t.TempDir()
+	write(t, filepath.Join(above, "deep/other"), "")
+	path := filepath.Join(above, "path")
+	w := newWatcher(t, path, onEvents)
+	for i := range 3 {
+		write(t, path, fmt.Sprint("a file", i))
+		hint(t, w)
+		wantFolders(t, w, []string{above}, "a file")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	hint(t, w)
+	write(t, filepath.Join(path, "file"), "in a folder")
+	wantFolders(t, w, []string{path}, "a folder")
+	drain(w)
+	write(t, filepath.Join(path, "file"), "again")
+	hint(t, w)
 }
 
 // A folder that goes and comes back is found by the poll at the latest; so is one below which another was renamed.
@@ -103,7 +137,7 @@ func TestRootThatGoesAndComesBack(t *testing.T) {
 				if err := away(dir); err != nil {
 					t.Fatal(err)
 				}
-				wantFolders(t, w, nil, "gone")
+				eventually(t, "gone", func() bool { return !slices.Contains(w.Folders(), both[1]) })
 				write(t, filepath.Join(dir, "sub", "file"), "")
 				wantFolders(t, w, both, "back")
 				os.RemoveAll(dir + ".old")

@@ -15,6 +15,7 @@ type Settled struct {
 	// After is how long a file has not changed when it has settled. Default: 2 s.
 	After time.Duration
 
+	before  map[string]Stamp
 	given   map[string]Stamp
 	waiting map[string]waiting // not given as they are
 }
@@ -35,6 +36,15 @@ type Look struct {
 	Next time.Time
 }
 
+// Before takes what was there before anybody began to write: nothing says that it is meant until it has changed or all is over. A Look does
+// not give it as it was then, Rest does.
+func (s *Settled) Before(there []files.File) {
+	s.before = make(map[string]Stamp, len(there))
+	for _, f := range there {
+		s.before[f.Name] = StampOf(f.Info)
+	}
+}
+
 // Look takes what is there at a time. Names are those of the files, and each is there once. One that is not
 // there has not settled; if it comes back as it was given, it is not given again.
 func (s *Settled) Look(now time.Time, there []files.File) Look {
@@ -49,6 +59,9 @@ func (s *Settled) Look(now time.Time, there []files.File) Look {
 		stamp := StampOf(f.Info)
 		given, again := s.given[f.Name]
 		if again && given == stamp {
+			continue
+		}
+		if old, was := s.before[f.Name]; was && old == stamp {
 			continue
 		}
 		w, seen := was[f.Name]

@@ -56,6 +56,7 @@ func TestSettled(t *testing.T) {
 		changed []string
 		next    float64 // 0: none
 		forget  string  // after the look
+		before  bool    // it is no look
 	}
 	a1, a2, b1 := state{1, 1}, state{2, 2}, state{1, 1}
 	for name, steps := range map[string][]step{
@@ -112,6 +113,13 @@ func TestSettled(t *testing.T) {
 			{at: 2, there: map[string]state{"a": a1, "b": b1}, settled: []string{"a"}, next: 3},
 			{at: 3, there: map[string]state{"a": a2, "b": b1}, settled: []string{"b"}, changed: []string{"a"}, next: 5},
 		},
+		"there before": {
+			{there: map[string]state{"a": a1, "b": b1}, before: true},
+			{at: 0, there: map[string]state{"a": a1, "b": b1}},
+			{at: 2, there: map[string]state{"a": a2, "b": b1}, next: 4},
+			{at: 4, there: map[string]state{"a": a2, "b": b1}, settled: []string{"a"}},
+			{at: 5, there: map[string]state{"a": a1, "b": b1}},
+		},
 		"forgotten": {
 			{at: 0, there: map[string]state{"a": a1}, next: 2},
 			{at: 2, there: map[string]state{"a": a1}, settled: []string{"a"}, forget: "a"},
@@ -123,6 +131,10 @@ func TestSettled(t *testing.T) {
 			began, s := time.Now(), watch.Settled{}
 			at := func(seconds float64) time.Time { return began.Add(time.Duration(seconds * float64(time.Second))) }
 			for i, step := range steps {
+				if step.before {
+					s.Before(there(step.there))
+					continue
+				}
 				look := s.Look(at(step.at), there(step.there))
 				if diff := cmp.Diff(step.settled, names(look.Settled)); diff != "" {
 					t.Errorf("look %d, settled, -want +got:\n%s", i, diff)

@@ -65,19 +65,16 @@ type Watcher struct {
 	anew    bool            // nothing is watched any more
 
 	// of the goroutine
-	base string      // dir without symbolic links
-	root fs.FileInfo // the folder that is watched; nil if it is not there
+	base string      // what is watched, without symbolic links: dir, or the folder that it is in if it is no folder
+	root fs.FileInfo // of dir; nil if it is no folder
 }
 
-// New watches a folder, which need not be there yet, and may go and come back. It may be a symbolic link; none below it is followed.
-// Whoever makes a Watcher must Close it. The error is that dir is something else than a folder, or that a relative one cannot be found.
+// New watches a folder, which need not be there yet, and may go and come back; a file is watched too. It may be a symbolic link; none below
+// it is followed. Whoever makes a Watcher must Close it. The error is that there is no working folder that a relative dir could be in.
 func New(dir string, o Options) (*Watcher, error) {
 	path, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", dir, err)
-	}
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("watch %s: %w", dir, syscall.ENOTDIR)
 	}
 	w := &Watcher{
 		dir: path, o: o.withDefaults(), changes: make(chan struct{}, 1),
@@ -177,16 +174,23 @@ func (w *Watcher) followRoot() {
 	if err != nil || !info.IsDir() {
 		info = nil
 	}
-	if !anew && (info == nil && w.root == nil || info != nil && w.root != nil && os.SameFile(info, w.root) && w.events.watches(w, w.base)) {
+	same := info == nil && w.root == nil || info != nil && w.root != nil && os.SameFile(info, w.root)
+	if same && !anew && w.events.watches(w, w.base) {
 		return
 	}
 	w.events.drop(w, w.base)
-	w.root = nil
-	base, err := filepath.EvalSymlinks(w.dir)
-	if info == nil || err != nil {
+	w.base, w.root = w.dir, info
+	if info == nil {
+		w.base = filepath.Dir(w.dir) // there one sees that it comes, or that a file changes
+	}
+	if w.base, err = filepath.EvalSymlinks(w.base); err != nil {
+		w.root = nil
 		return
 	}
-	w.base, w.root = base, info
+	if info == nil {
+		_ = w.events.add(w, w.base, true) // else there is the poll
+		return
+	}
 	w.scan(".")
 }
 
@@ -196,6 +200,9 @@ func (w *Watcher) followCreated() {
 	created := w.created
 	w.created = map[string]bool{}
 	w.mu.Unlock()
+	if w.root == nil {
+		return
+	}
 	for path := range created {
 		below, err := filepath.Rel(w.base, path)
 		if err != nil || !filepath.IsLocal(below) {

@@ -62,15 +62,6 @@ func TestPoll(t *testing.T) {
 	}
 }
 
-func TestNewOfWhatIsNoFolder(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	write(t, path, "")
-	if w, err := watch.New(path, watch.Options{}); err == nil {
-		w.Close()
-		t.Error("a file is watched")
-	}
-}
-
 func TestCloseTwice(t *testing.T) {
 	for _, o := range []watch.Options{{}, {NoEvents: true}} {
 		w := newWatcher(t, t.TempDir(), o)

@@ -14,7 +14,7 @@ import (
 // artifactFlags say what is stored besides logs, and how.
 func artifactFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "artifact", Usage: "store `NAME=PATH`, or the files of a FOLDER or a GLOB (** too), when the command has ended; NAME/=FOLDER stores them as NAME/...; may be repeated (in the environment: one)", Sources: env("artifact")},
+		&cli.StringSliceFlag{Name: "artifact", Usage: "store `NAME=PATH`, or the files of a FOLDER or a GLOB (** too), see --settle for when; NAME/=FOLDER stores them as NAME/...; may be repeated (in the environment: one)", Sources: env("artifact")},
 		&cli.StringSliceFlag{Name: "exclude", Usage: "leave out of folders and globs what `GLOB` matches: a name at any depth, or, with a slash in it, a path below the folder; may be repeated (in the environment: one)", Sources: env("exclude")},
 		&cli.StringFlag{Name: "symlinks", Value: "inside", Usage: "symbolic links among the artifacts: `WHICH` are followed: inside (those that stay in the folder), follow (all) or skip (none)", Sources: env("symlinks")},
 		&cli.StringFlag{Name: "gzip", Value: "off", Usage: "`WHEN` artifacts are stored gzipped: auto (where that saves a tenth; a plain client gets the gzipped bytes) or off", Sources: env("gzip")},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -118,7 +119,7 @@ func TestSmallArtifactsGoFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := addArtifacts(r, artifactSpecs{specs: specs}); err != nil {
+	if err := newArtifactFiles(r, artifactSpecs{specs: specs}, slog.New(slog.DiscardHandler)).addRest(); err != nil {
 		t.Fatal(err)
 	}
 	summary, err := r.Complete(t.Context(), agent.Outcome{Success: true})

@@ -28,6 +28,7 @@ type taskRun struct {
 	claim     schema.Claim
 	stateDir  string // "": a temporary one, so that there is nothing to resume
 	artifacts artifactSpecs
+	settle    time.Duration // how long a file has not changed that is uploaded while work goes on; 0: none is
 	grace     time.Duration
 	redact    []string      // secrets, which no log may show
 	logLimit  int64         // as agent.Options have it
@@ -41,6 +42,7 @@ type taskRun struct {
 // runFlags are those of exec and simulate alike.
 func runFlags() []cli.Flag {
 	return slices.Concat(artifactFlags(), []cli.Flag{
+		&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "upload an artifact while the command still runs once nobody has written to it for so long, and again if it changes later; 0: all of them when it has ended", Sources: env("settle")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
 		logLimitFlag(),
 	}, streamFlags(), redactFlags(), logFlags())
@@ -51,6 +53,7 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 	if err = t.artifacts.apply(cmd); err != nil {
 		return err
 	}
+	t.settle = cmd.Duration("settle")
 	if t.grace = cmd.Duration("grace"); t.grace <= 0 {
 		return usageError(fmt.Errorf("--grace %v: want more than nothing, such as 30s", t.grace))
 	}
@@ -97,9 +100,14 @@ func (t *taskRun) run(ctx context.Context) error {
 
 // toTheEnd works, and completes the run.
 func (t *taskRun) toTheEnd(ctx context.Context, signals <-chan os.Signal, run *agent.Run) error {
+	files := newArtifactFiles(run, t.artifacts, t.logger)
+	if t.settle > 0 {
+		files.follow(t.settle, t.tree, t.stateDir)
+	}
 	began := time.Now()
 	ended, err := t.work(run.Context(), signals, run)
 	worked := time.Since(began)
+	files.stop()
 	if err != nil {
 		// Part of the log is lost: what the run would say of itself would not be true.
 		return runFailure(errors.Join(fmt.Errorf("run not completed: %w", err), run.Abandon(ctx, abandoned)))
@@ -107,7 +115,7 @@ func (t *taskRun) toTheEnd(ctx context.Context, signals <-chan os.Signal, run *a
 	if cause := context.Cause(run.Context()); cause != nil {
 		return runFailure(fmt.Errorf("run not completed: %w", cause))
 	}
-	if err := addArtifacts(run, t.artifacts); err != nil {
+	if err := files.addRest(); err != nil {
 		fmt.Fprintf(t.io.err, "upload-agent: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nupload-agent: "))
 	}
 	outcome := agent.Outcome{Success: ended.status == 0, Result: map[string]any{"exitCode": ended.status}}
