@@ -123,7 +123,7 @@ func (a *artifacts) add(it artifact) error {
 	earlier, again := a.earlier[it.name]
 	switch {
 	case again && !a.closed:
-		if it.options.Replace && it.source.Path() != "" { // else its bytes are lost where this process is killed before they are stored
+		if it.options.Replace {
 			if err := a.notes.artifactReplaced(it); err != nil {
 				return fmt.Errorf("replace artifact %q: %w", it.name, err)
 			}

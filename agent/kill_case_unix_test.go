@@ -31,6 +31,7 @@ type killCase struct {
 	state     string
 	artifacts []string // files in dir, stored under the same names
 	limited   bool     // the log exceeds its limit
+	early     string   // the artifact that is stored while the command runs, and replaced at its end; "": none is
 	first     *agentProcess
 	begun     bool // there was a journal when the first agent had been killed
 	logged    bool // and a log in it
@@ -57,7 +58,9 @@ func (r *killRig) newKillCase(ctx context.Context, log [][]byte, artifacts map[s
 		return nil, err
 	}
 	c := &killCase{killRig: r, dir: dir, state: filepath.Join(dir, "state")}
-	script := "set -e\n"
+	// What is early is there until it is stored, or the agent is dead.
+	script := "set -e\nif [ -e early ]; then\n\tcp early $(cat early)\n" +
+		"\tuntil [ -e " + filepath.Join(r.dir, "storage") + "/$TASK_ID/runs/0/artifacts/$(cat early) ]; do kill -0 $PPID; sleep 0.01; done\nfi\n"
 	for i, part := range log {
 		err = errors.Join(err, os.WriteFile(filepath.Join(dir, fmt.Sprintf("log.%d", i)), part, 0o600))
 		script += fmt.Sprintf("cat log.%d; sleep 0.01\n", i)
@@ -85,6 +88,13 @@ func (c *killCase) exec(at string, moment func(*agentProcess) <-chan time.Time) 
 	args := []string{"exec", "--queue", c.queueURL, "--task-id", string(c.id), "--state", c.state, "--grace", "10s", "--artifact", lost + "=gone.txt"}
 	if c.limited {
 		args = append(args, "--log-limit", "64KiB")
+	}
+	args = append(args, "--settle", "0")
+	if c.early != "" {
+		args[len(args)-1] = "10ms"
+		if err := os.WriteFile(filepath.Join(c.dir, "early"), []byte(c.early), 0o600); err != nil {
+			return false, err
+		}
 	}
 	for _, name := range c.artifacts {
 		args = append(args, "--artifact", name+"="+name)

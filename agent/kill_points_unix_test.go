@@ -64,6 +64,9 @@ func killAtPoints(t *testing.T, r *killRig) {
 				}
 				r.try(text, artifacts, func(c *killCase) (bool, error) {
 					c.limited = limited
+					if strings.HasPrefix(at.exec, string(journal.ArtifactReplaced)) {
+						c.early = "small"
+					}
 					known, points, err := c.killAt(at)
 					mu.Lock()
 					defer mu.Unlock()

@@ -33,7 +33,8 @@ type history struct {
 	powerCut   bool
 	concluded  bool // Conclude has said that there is no outcome
 	logs       []*simLog
-	added      map[string]*simArtifact
+	added      map[string]*simArtifact // the last of each name
+	unsure     map[string]bool         // names of which one more may have been added
 	endings    []ending
 	leftBehind []string // files of the state folder when all is over
 }
@@ -50,7 +51,7 @@ type ending struct {
 }
 
 func newHistory(s *scenario) history {
-	h := history{scenario: s, secrets: &simSecrets{seen: map[string]bool{}}, shown: &syncBuffer{}, added: map[string]*simArtifact{}}
+	h := history{scenario: s, secrets: &simSecrets{seen: map[string]bool{}}, shown: &syncBuffer{}, added: map[string]*simArtifact{}, unsure: map[string]bool{}}
 	for _, name := range s.names {
 		h.logs = append(h.logs, &simLog{name: name, read: make(chan struct{})})
 	}

@@ -52,6 +52,7 @@ type simArtifact struct {
 	path              string // of the file that holds it; "": it is given as bytes
 	missing           bool   // there is no such file
 	never             bool   // the worker says that there is none
+	replace           bool   // there are more than one of the name, and the last that is added counts
 }
 
 // outage is when the queue cannot be reached.
@@ -97,6 +98,7 @@ func drawScenario(seed uint64) *scenario {
 		s.duration = spread(r, min(4*s.claim, 25*time.Minute))
 	}
 	s.drawWork(r)
+	s.drawReplacements(rand.New(rand.NewPCG(seed, 0x7265706c616365)))
 	s.drawFaults(r)
 	s.drawTrouble(r)
 	s.drawDisk(r)
@@ -164,6 +166,29 @@ func (s *scenario) drawWork(r *rand.Rand) {
 			copy(text, fmt.Sprintf("[piece %d: %d]\n", i, len(text)))
 		}
 	}
+}
+
+// drawReplacements has some artifacts take the place of others.
+func (s *scenario) drawReplacements(r *rand.Rand) {
+	for _, step := range s.steps {
+		old := step.artifact
+		if old == nil || old.missing || r.IntN(3) > 0 {
+			continue
+		}
+		old.replace = true
+		for range 1 + r.IntN(3) {
+			a := &simArtifact{name: old.name, contentType: pick(r, "", "text/plain"), replace: true}
+			if f := simFiles.files[r.IntN(len(simFiles.files))]; r.IntN(2) == 0 {
+				a.path, a.body = f.path, f.body
+			} else {
+				size := pick(r, 0, 1, r.IntN(5000), r.IntN(150_000))
+				from := r.IntN(len(simFiles.noise) - size)
+				a.body = simFiles.noise[from : from+size]
+			}
+			s.steps = append(s.steps, simStep{at: step.at + spread(r, s.duration-step.at), artifact: a})
+		}
+	}
+	slices.SortStableFunc(s.steps, func(a, b simStep) int { return int(a.at - b.at) })
 }
 
 func (s *scenario) drawFaults(r *rand.Rand) {

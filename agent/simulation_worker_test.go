@@ -103,11 +103,12 @@ func (m *simulation) add(l *life, run *agent.Run, a *simArtifact) {
 	if a.never {
 		err = run.AddMissing(a.name, "the task has not made it")
 	} else {
-		err = run.AddArtifact(a.name, source, agent.ArtifactOptions{ContentType: a.contentType})
+		err = run.AddArtifact(a.name, source, agent.ArtifactOptions{ContentType: a.contentType, Replace: a.replace})
 	}
 	m.hurried(l, "add", began)
 	if err != nil {
 		m.note(l, "add", nil, err)
+		m.unsure[a.name] = true
 		return
 	}
 	m.added[a.name] = a
@@ -117,7 +118,7 @@ func (m *simulation) add(l *life, run *agent.Run, a *simArtifact) {
 // agent forgets none of them, but one whose disk fails may.
 func (m *simulation) addAgain(l *life, run *agent.Run) {
 	for _, step := range m.steps[:m.next] {
-		if a := step.artifact; a != nil && (m.added[a.name] == nil || m.random.IntN(4) > 0 || len(m.diskFaults) > 0) {
+		if a := step.artifact; a != nil && (m.added[a.name] == nil || m.unsure[a.name] || m.random.IntN(4) > 0 || len(m.diskFaults) > 0) {
 			m.add(l, run, a)
 		}
 	}
