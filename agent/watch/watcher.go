@@ -114,8 +114,8 @@ func (w *Watcher) Close() error {
 
 // run follows what happens in the folder.
 func (w *Watcher) run() {
-	tick := time.NewTicker(w.o.Poll)
-	defer tick.Stop()
+	poll := time.NewTimer(untilPoll(w.o.Poll))
+	defer poll.Stop()
 	for {
 		w.followRoot()
 		w.followCreated()
@@ -125,11 +125,17 @@ func (w *Watcher) run() {
 		}
 		select {
 		case <-w.noticed:
-		case <-tick.C:
+		case <-poll.C:
+			poll.Reset(untilPoll(w.o.Poll))
 		case <-w.done:
 			return
 		}
 	}
+}
+
+// untilPoll has all watchers of a process wake up at the same time: to wake a sleeping process costs more than what they do then.
+func untilPoll(every time.Duration) time.Duration {
+	return every - time.Duration(time.Now().UnixNano())%every
 }
 
 // notice is for an event. It does not wait.
