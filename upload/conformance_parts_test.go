@@ -78,33 +78,44 @@ func (r *partsRig) urls(ctx context.Context, name string, wanted schema.Artifact
 }
 
 func (r *partsRig) grant(ctx context.Context, name string, size int64) (upload.Grant, error) {
-	wanted := schema.ArtifactRequest{ContentType: "text/x-test"}
-	if r.kind == "multipart" {
-		wanted.Multipart = &schema.MultipartRequest{Size: size}
+	return r.permit(ctx, wanted{kind: r.kind, name: name, contentType: "text/x-test", size: size, life: r.life})
+}
+
+// permit is a grant of any kind.
+func (r *partsRig) permit(ctx context.Context, w wanted) (upload.Grant, error) {
+	request := schema.ArtifactRequest{ContentType: w.contentType}
+	if w.kind == "multipart" {
+		request.Multipart = &schema.MultipartRequest{
+			Size: w.size, ContentEncoding: w.headers.ContentEncoding, CacheControl: w.headers.CacheControl, ContentDisposition: w.headers.ContentDisposition,
+		}
 	}
-	urls, err := r.urls(ctx, name, wanted)
+	urls, err := r.urls(ctx, w.name, request)
 	if err != nil {
 		return upload.Grant{}, err
 	}
 	g := upload.Grant{URL: urls.ArtifactPutURL, ContentType: urls.ContentType, ReadURL: urls.ArtifactURL}
-	switch r.kind {
+	switch w.kind {
 	case "multipart":
-		m := inParts(urls.Multipart)
+		m := inParts(urls.Multipart, w.headers)
 		m.Renew = func(ctx context.Context, first int) (upload.Multipart, error) {
-			again := wanted
-			again.Multipart = &schema.MultipartRequest{Size: size, UploadID: m.UploadID, FirstPart: first}
-			urls, err := r.urls(ctx, name, again)
+			again := request
+			again.Multipart = &schema.MultipartRequest{Size: w.size, UploadID: m.UploadID, FirstPart: first}
+			urls, err := r.urls(ctx, w.name, again)
 			if err != nil {
 				return upload.Multipart{}, err
 			}
-			return inParts(urls.Multipart), nil
+			return inParts(urls.Multipart, w.headers), nil
 		}
 		g.Multipart = &m
 	case "bucket":
-		a := r.BucketAccess(r.claim.TaskID, r.claim.RunID, r.life)
+		life := w.life
+		if life == 0 {
+			life = time.Hour
+		}
+		a := r.BucketAccess(r.claim.TaskID, r.claim.RunID, life)
 		g.URL = schema.SignedURL{}
 		g.Bucket = &upload.Bucket{
-			Endpoint: a.Endpoint, Region: a.Region, Bucket: a.Bucket, Prefix: a.Prefix, Name: name, PartSize: 5 * mib,
+			Endpoint: a.Endpoint, Region: a.Region, Bucket: a.Bucket, Prefix: a.Prefix, Name: w.name, PartSize: 5 * mib,
 			Credentials: upload.Credentials{
 				AccessKeyID: a.AccessKeyID, SecretAccessKey: upload.NewSecret(a.SecretAccessKey), SessionToken: upload.NewSecret(a.SessionToken), Expires: a.Expires,
 			},
@@ -113,8 +124,11 @@ func (r *partsRig) grant(ctx context.Context, name string, size int64) (upload.G
 	return g, nil
 }
 
-func inParts(m *schema.MultipartURLs) upload.Multipart {
-	return upload.Multipart{UploadID: m.UploadID, PartSize: m.PartSize, FirstPart: m.FirstPart, Parts: m.PartPutURLs, Complete: m.CompleteURL, Abort: m.AbortURL}
+func inParts(m *schema.MultipartURLs, headers upload.PutOptions) upload.Multipart {
+	return upload.Multipart{
+		UploadID: m.UploadID, PartSize: m.PartSize, FirstPart: m.FirstPart, Parts: m.PartPutURLs, Complete: m.CompleteURL, Abort: m.AbortURL,
+		ContentEncoding: headers.ContentEncoding, CacheControl: headers.CacheControl, ContentDisposition: headers.ContentDisposition,
+	}
 }
 
 // put stores data under a name.
