@@ -92,6 +92,7 @@ type parts struct {
 	stored   map[int]storedPart
 	receipt  Receipt
 	attempts int
+	late     bool   // the storage may still be storing a part: its answer was not waited for, or was lost
 	failed   *Error // what failed first; what follows from it does not count
 }
 
@@ -200,6 +201,7 @@ func (u *parts) run(ctx context.Context, t task, body *content) (*put, *Error) {
 	if s.what <= stepComplete {
 		u.attempts += p.attempts
 	}
+	u.late = u.late || s.what == stepPart && p.unanswered
 	return p, e
 }
 
@@ -288,24 +290,37 @@ const abortWithin = 10 * time.Second
 
 // abort throws the parts away, if there are any; they may cost money for as long as they lie there.
 // The upload may have ended because its context did: so this has one of its own.
+//
+// A part that the storage is just storing may turn up after the abort, which then has to be repeated (Amazon S3,
+// AbortMultipartUpload in the API reference; seen with versitygw). Nobody says when, so it is done a few times.
 func (u *parts) abort() {
 	if u.upload() == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), abortWithin)
 	defer cancel()
+	e := u.abortOnce(ctx)
+	for pause := 100 * time.Millisecond; e == nil && u.late && pause < time.Second; pause *= 3 {
+		select {
+		case <-time.After(pause):
+			e = u.abortOnce(ctx)
+		case <-ctx.Done():
+		}
+	}
+	u.id = "" // nothing else is under way any more
+	if e != nil {
+		u.client.log.Warn("parts are left behind: they could not be thrown away", "name", u.options.Name, "error", e)
+	}
+}
+
+func (u *parts) abortOnce(ctx context.Context) *Error {
 	_, e := u.do(ctx, step{what: stepAbort}, nothing, func(a answer, v verdict, kind error, _ Digest) (verdict, error, error) {
 		if a.status == http.StatusNotFound {
 			return stored, nil, nil // it is gone already
 		}
 		return v, kind, nil
 	})
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.id = ""
-	if e != nil {
-		u.client.log.Warn("parts are left behind: they could not be thrown away", "name", u.options.Name, "error", e)
-	}
+	return e
 }
 
 // nothing is the body of a request that has none.
