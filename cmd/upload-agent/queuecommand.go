@@ -16,7 +16,7 @@ func queueCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "queue",
 		Usage:     "run the embedded queue and storage alone, to develop a worker against",
-		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
+		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
 		Description: "The queue keeps its tasks in memory: what is in DIR from before can be read (tail, inspect), not claimed.\n" +
 			"Prints the two URLs, and then every message that the queue publishes.",
 		Flags: append(append([]cli.Flag{
@@ -24,7 +24,7 @@ func queueCommand(io *stdio) *cli.Command {
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8450", Usage: "serve the queue on `ADDR`", Sources: env("listen")},
 			&cli.StringFlag{Name: "storage-listen", Value: "127.0.0.1:8451", Usage: "serve the storage on `ADDR`", Sources: env("storage-listen")},
 			serveFlag(),
-		}, faultFlags()...), logFlags()...),
+		}, embeddedFlags()...), logFlags()...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return serveQueue(ctx, cmd, io) },
 	}
 }
@@ -37,15 +37,14 @@ func serveQueue(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if err != nil {
 		return err
 	}
-	faults, err := parseFaultFlags(cmd)
+	embedded, err := embeddedOptions(cmd, logger)
 	if err != nil {
 		return err
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	server, err := agenttest.New(cmd.String("dir"), agenttest.Options{
-		QueueListen: cmd.String("listen"), StorageListen: cmd.String("storage-listen"), Faults: faults, Logger: logger,
-	})
+	embedded.QueueListen, embedded.StorageListen = cmd.String("listen"), cmd.String("storage-listen")
+	server, err := agenttest.New(cmd.String("dir"), embedded)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = fmt.Errorf("%w; choose others with --listen and --storage-listen", err)
 	}

@@ -31,26 +31,10 @@ func simulateCommand(io *stdio) *cli.Command {
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "keep the storage in `DIR` (default: a new temporary folder)", Sources: env("dir")},
 			serveFlag(),
-		}, faultFlags()...), runFlags()...),
+		}, embeddedFlags()...), runFlags()...),
 		StopOnNthArg: &one,
 		Action:       func(ctx context.Context, cmd *cli.Command) error { return simulate(ctx, cmd, io) },
 	}
-}
-
-// faultFlags make the embedded queue and storage misbehave.
-func faultFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "fault", Usage: "misbehave as `WHAT=KIND[:PROBABILITY],...` says; WHAT: any, put, get, claim, reclaim, artifact-urls, completed; KIND: a status, reset, stall, slow, expired, redirect, lost", Sources: env("fault")},
-		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of the faults", Sources: env("seed")},
-	}
-}
-
-func parseFaultFlags(cmd *cli.Command) (*agenttest.FaultPlan, error) {
-	plan, err := agenttest.ParseFaults(cmd.String("fault"), cmd.Uint64("seed"))
-	if err != nil {
-		return nil, usageError(fmt.Errorf("--fault: %w", err))
-	}
-	return plan, nil
 }
 
 func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
@@ -58,7 +42,7 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	if err := t.apply(cmd); err != nil {
 		return err
 	}
-	faults, err := parseFaultFlags(cmd)
+	embedded, err := embeddedOptions(cmd, t.logger)
 	if err != nil {
 		return err
 	}
@@ -71,7 +55,7 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 			return runFailure(fmt.Errorf("make a folder for the storage: %w", err))
 		}
 	}
-	server, err := agenttest.New(t.tree, agenttest.Options{Faults: faults, Logger: t.logger})
+	server, err := agenttest.New(t.tree, embedded)
 	if err != nil {
 		return runFailure(err)
 	}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/taskcluster/upload-agent/agent/agenttest"
+)
+
+// embeddedFlags say how the embedded queue and storage grant, and how they misbehave.
+func embeddedFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "multipart-from", Usage: "grant artifacts of `SIZE` (such as 64MiB) and more in parts, several of which are uploaded at once (default: none, as the first queue did)", Sources: env("multipart-from")},
+		&cli.StringFlag{Name: "part-size", Value: "64MiB", Usage: "`SIZE` of a part; at least 5MiB", Sources: env("part-size")},
+		&cli.StringFlag{Name: "fault", Usage: "misbehave as `WHAT=KIND[:PROBABILITY],...` says; WHAT: any, put, get, claim, reclaim, artifact-urls, completed, and of an artifact in parts part, complete (which makes them one), abort (which throws them away), create (which starts it; with a bucket's credentials only); KIND: a status, reset, stall, slow, expired, redirect, lost (done, but not answered), and for complete late (answered 200 and then with an error)", Sources: env("fault")},
+		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of the faults", Sources: env("seed")},
+	}
+}
+
+const leastPart = 5 << 20 // as object storages have it
+
+// embeddedOptions reads the flags.
+func embeddedOptions(cmd *cli.Command, logger *slog.Logger) (o agenttest.Options, err error) {
+	o.Logger = logger
+	if o.Faults, err = agenttest.ParseFaults(cmd.String("fault"), cmd.Uint64("seed")); err != nil {
+		return o, usageError(fmt.Errorf("--fault: %w", err))
+	}
+	if o.PartSize, err = parseSize(cmd.String("part-size")); err != nil {
+		return o, usageError(fmt.Errorf("--part-size: %w", err))
+	}
+	if o.PartSize < leastPart {
+		return o, usageError(fmt.Errorf("--part-size %s: the least is 5MiB", cmd.String("part-size")))
+	}
+	from := cmd.String("multipart-from")
+	switch {
+	case from != "":
+		if o.MultipartFrom, err = parseSize(from); err != nil {
+			return o, usageError(fmt.Errorf("--multipart-from: %w", err))
+		}
+		o.MultipartFrom = max(1, o.MultipartFrom)
+	case cmd.IsSet("part-size"):
+		return o, usageError(errors.New("--part-size: nothing is stored in parts without --multipart-from"))
+	default:
+		if what := faultOfParts(cmd.String("fault")); what != "" {
+			return o, usageError(fmt.Errorf("--fault %s: nothing is stored in parts without --multipart-from", what))
+		}
+	}
+	return o, nil
+}
+
+// faultOfParts is the first entry of a specification that can only hit an artifact in parts; "" if there is none.
+func faultOfParts(spec string) string {
+	for entry := range strings.SplitSeq(spec, ",") {
+		what, _, _ := strings.Cut(strings.TrimSpace(entry), "=")
+		if slices.Contains([]string{"create", "part", "complete", "abort"}, what) {
+			return strings.TrimSpace(entry)
+		}
+	}
+	return ""
+}
