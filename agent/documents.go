@@ -27,7 +27,7 @@ func (r *Run) putDocument(ctx context.Context, name string, body []byte, of func
 	if err != nil {
 		return upload.Receipt{}, err
 	}
-	return r.uploads.Put(ctx, grant, upload.Bytes(body), upload.PutOptions{Name: name, Renew: next})
+	return r.uploads.Put(ctx, grant, upload.Bytes(body), upload.PutOptions{Name: name, Renew: next, First: true})
 }
 
 // putLogsDocument stores logs.json with the logs that the run has now.

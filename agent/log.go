@@ -243,7 +243,7 @@ func (r *Run) putLogObject(ctx context.Context, o livelog.Object) (upload.Receip
 	}
 	defer release()
 	return r.uploads.Put(ctx, grant, upload.Section(o.Body), upload.PutOptions{
-		Name: o.Name, ContentEncoding: o.ContentEncoding, Renew: fresh, GiveUpAfter: r.o.GiveUpAfter,
+		Name: o.Name, ContentEncoding: o.ContentEncoding, Renew: fresh, GiveUpAfter: r.o.GiveUpAfter, First: true,
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ func (p *put) attempt() (proof, *failure) {
 	}
 	defer sent.close()
 
-	req, err := p.request(ctx, sent)
+	req, err := p.request(ctx, p.limit(ctx, dog, sent.next))
 	if p.host == "" && req != nil {
 		p.host = req.URL.Host
 	}
@@ -79,8 +80,8 @@ func (p *put) receive(res *http.Response, moved func()) (answer, error) {
 	return readAnswer(res, moved)
 }
 
-// request is what the grant allows for the step, with the body.
-func (p *put) request(ctx context.Context, sent *bodies) (*http.Request, error) {
+// request is what the grant allows for the step, with the body, which may be asked for again.
+func (p *put) request(ctx context.Context, body func() (io.ReadCloser, error)) (*http.Request, error) {
 	var req *http.Request
 	var err error
 	if p.task.way == nil {
@@ -103,8 +104,8 @@ func (p *put) request(ctx context.Context, sent *bodies) (*http.Request, error) 
 	// The key without a value is not sent: it tells net/http that the request may be replayed
 	// when a connection that was kept open turns out to be dead.
 	req.Header["Idempotency-Key"] = nil
-	req.ContentLength, req.GetBody = p.content.size, sent.next
-	req.Body, err = sent.next()
+	req.ContentLength, req.GetBody = p.content.size, body
+	req.Body, err = body()
 	return req, err
 }
 

@@ -12,6 +12,7 @@ import (
 type Options struct {
 	Transport    http.RoundTripper // default: NewTransport()
 	Logger       *slog.Logger      // attempts at Debug, what is tried again and why at Warn; default: discards
+	Limiter      *Limiter          // bounds the bytes per second, together with all other clients that have it; default: no bound
 	PartsAtOnce  int               // default 4: how many parts of one object are sent at once
 	StallTimeout time.Duration     // default 30 s: an attempt on which nothing moves for this long is given up and tried again on a new connection
 	MinBackoff   time.Duration     // default 200 ms: the first pause before another attempt, give or take a half

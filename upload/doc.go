@@ -22,7 +22,7 @@
 //
 // # What it does not do
 //
-// No streams of unknown length, no limit on how many uploads run at once, no compression,
+// No streams of unknown length, no limit on how many uploads run at once (but one on the bytes per second: [Limiter]), no compression,
 // no content types of its own: the grant says all of it. A PUT may store the object more than once
 // (when an answer is lost); the bytes are the same each time. An upload in parts is not taken up again by another process: it is
 // started anew, and the parts of one whose process was killed are for the storage's rules, or whoever signs, to throw away.

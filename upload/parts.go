@@ -175,7 +175,7 @@ func (u *parts) run(ctx context.Context, t task, body *content) (*put, *Error) {
 	t.step.id = u.upload()
 	s := t.step
 	o := PutOptions{
-		Name: u.options.Name, GiveUpAfter: u.options.GiveUpAfter,
+		Name: u.options.Name, GiveUpAfter: u.options.GiveUpAfter, First: u.options.First,
 		ContentEncoding: u.options.ContentEncoding, CacheControl: u.options.CacheControl, ContentDisposition: u.options.ContentDisposition,
 	}
 	if s.what == stepAbort {

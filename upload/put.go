@@ -25,6 +25,7 @@ type PutOptions struct {
 	// CacheControl and ContentDisposition are sent as the headers of these names; "" sends none. As a Content-Encoding they need not be
 	// signed, with either version of the signatures; one that was, with the grant, goes before.
 	CacheControl, ContentDisposition string
+	First                            bool // is never held up by Options.Limiter: what is small and has to be there soon
 }
 
 // maxStale is how many fresh grants in a row may come back expired.

@@ -20,6 +20,7 @@ type watchdog struct {
 	cancel context.CancelCauseFunc
 	tick   time.Duration
 	moves  atomic.Int64
+	held   atomic.Int32                    // bodies that wait for their turns: nothing is expected to move
 	socket atomic.Pointer[syscall.RawConn] // of the connection in use, where the transport shows it
 
 	mu      sync.Mutex // guards the rest
@@ -64,7 +65,7 @@ func (w *watchdog) look() {
 	}
 	moves, waiting := w.moves.Load(), w.queued()
 	w.quiet++
-	if moves != w.seen || waiting != w.waiting {
+	if moves != w.seen || waiting != w.waiting || w.held.Load() > 0 {
 		w.quiet = 0
 	}
 	w.seen, w.waiting = moves, waiting

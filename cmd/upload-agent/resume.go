@@ -21,7 +21,7 @@ func resumeCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "resume",
 		Usage:     "go on with the runs that an agent has left unfinished",
-		UsageText: "upload-agent resume [--queue URL] [--state DIR] [--storage URL] [--grace DURATION] [--json]",
+		UsageText: "upload-agent resume [--queue URL] [--state DIR] [--storage URL] [--grace DURATION] [--bwlimit RATE] [--json]",
 		Description: "Takes up every run that was left behind below DIR because its agent was killed, the machine went\n" +
 			"down, or the grace after a signal was too short: all at once, from where each of them stood. What is\n" +
 			"stored already is not uploaded again. A run whose command had ended is completed; one whose command\n" +
@@ -34,6 +34,7 @@ func resumeCommand(io *stdio) *cli.Command {
 			stateFlag("look for runs below `DIR`"),
 			storageFlag(),
 			&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the runs have to end after the first SIGINT or SIGTERM; a second one ends them at once", Sources: env("grace")},
+			bandwidthFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print a JSON object a line", Sources: env("json")},
 		}, logFlags()...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return resumeAll(ctx, cmd, io) },
@@ -66,6 +67,9 @@ func resumeAll(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	if r.storage, r.logger, err = io.storage(cmd); err != nil {
 		return err
 	}
+	if r.uploads, err = newUploader(cmd, r.logger); err != nil {
+		return err
+	}
 	if r.queueURL != "" {
 		if _, err := r.queue(r.queueURL); err != nil {
 			return usageError(fmt.Errorf("--queue: %w", err))
@@ -92,7 +96,6 @@ func resumeAll(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 
 // resumeEach takes all runs to their ends at once: each has a claim to keep.
 func (r *resumer) resumeEach(ctx context.Context, folders []string) (status int) {
-	r.uploads = upload.New(upload.Options{Logger: r.logger})
 	defer r.uploads.CloseIdleConnections()
 	ended := make(chan resumption)
 	for _, folder := range folders {

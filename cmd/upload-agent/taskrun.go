@@ -17,6 +17,7 @@ import (
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/queue"
 	"github.com/taskcluster/upload-agent/schema"
+	"github.com/taskcluster/upload-agent/upload"
 )
 
 // taskRun is one run of a task whose work is a command.
@@ -25,6 +26,7 @@ type taskRun struct {
 	logger    *slog.Logger
 	queue     *queue.Client
 	storage   *queue.Storage
+	uploads   *upload.Client
 	claim     schema.Claim
 	stateDir  string // "": a temporary one, so that there is nothing to resume
 	artifacts artifactSpecs
@@ -44,7 +46,7 @@ func runFlags() []cli.Flag {
 	return slices.Concat(artifactFlags(), []cli.Flag{
 		&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "upload an artifact while the command still runs once nobody has written to it for so long, and again if it changes later; 0: all of them when it has ended", Sources: env("settle")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
-		logLimitFlag(),
+		logLimitFlag(), bandwidthFlag(),
 	}, streamFlags(), redactFlags(), logFlags())
 }
 
@@ -61,6 +63,9 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 		return err
 	}
 	if t.logger, err = t.io.logger(cmd); err != nil {
+		return err
+	}
+	if t.uploads, err = newUploader(cmd, t.logger); err != nil {
 		return err
 	}
 	t.redact, err = secrets(cmd, os.Environ(), t.logger)
@@ -84,7 +89,7 @@ func (t *taskRun) run(ctx context.Context) error {
 	ctx, signals, stop := endGracefully(ctx, t.grace, t.io.err)
 	defer stop()
 
-	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Redact: t.redact, LogLimit: t.logLimit, Stream: t.stream.logs(), Logger: t.logger})
+	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Uploader: t.uploads, Redact: t.redact, LogLimit: t.logLimit, Stream: t.stream.logs(), Logger: t.logger})
 	if err != nil {
 		return runFailure(err)
 	}
@@ -92,6 +97,7 @@ func (t *taskRun) run(ctx context.Context) error {
 	if closeErr := run.Close(); closeErr != nil {
 		fmt.Fprintf(t.io.err, "upload-agent: %v\n", closeErr)
 	}
+	t.uploads.CloseIdleConnections()
 	if s := (*statusError)(nil); errors.As(err, &s) && s.err != nil {
 		s.hint = t.resumeHint()
 	}
