@@ -26,7 +26,7 @@ type proof struct {
 func (p *put) attempt() (proof, *failure) {
 	ctx, dog := watch(p.ctx, p.client.options.StallTimeout)
 	defer dog.stop()
-	sent, err := newBodies(p.content, dog.moved)
+	sent, err := newBodies(p.content, func(n int64) { dog.moved(); p.told.moved(n) })
 	if err != nil {
 		return proof{}, sourceFailure(err)
 	}
@@ -85,7 +85,7 @@ func (p *put) request(ctx context.Context, body func() (io.ReadCloser, error)) (
 	var req *http.Request
 	var err error
 	if p.task.way == nil {
-		req, err = signedRequest(ctx, http.MethodPut, p.grant, p.options)
+		req, err = signedRequest(ctx, p.task.step.what.method(), p.grant, p.options)
 	} else {
 		req, err = p.task.way.request(ctx, p.task.step, p.grant, p.options, p.content)
 	}
@@ -97,7 +97,9 @@ func (p *put) request(ctx context.Context, body func() (io.ReadCloser, error)) (
 			return nil, fmt.Errorf("header %s holds a control character", name)
 		}
 	}
-	req.Header.Set("Accept-Encoding", "identity")
+	if req.Header.Get("Accept-Encoding") == "" {
+		req.Header.Set("Accept-Encoding", "identity")
+	}
 	if p.content.size > expectAbove && !p.plain {
 		req.Header.Set("Expect", "100-continue")
 	}

@@ -18,7 +18,7 @@ import (
 // the content is not touched any more.
 type body struct {
 	content *content
-	moved   func() // called whenever bytes were taken
+	moved   func(n int64) // called whenever bytes were taken, with how many there are now
 
 	mu     sync.Mutex // guards the rest
 	offset int64
@@ -27,7 +27,7 @@ type body struct {
 	closed bool
 }
 
-func newBody(c *content, moved func()) *body {
+func newBody(c *content, moved func(int64)) *body {
 	return &body{content: c, moved: moved, crc: crc64nvme.New()}
 }
 
@@ -50,7 +50,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.crc.Write(p[:n])
 	b.offset += int64(n)
 	if n > 0 {
-		b.moved()
+		b.moved(b.offset)
 	}
 	if n < len(p) {
 		if errors.Is(err, io.EOF) {
@@ -84,7 +84,7 @@ func (b *body) state() (int64, Digest, error) {
 // write. With the next read for the digest gone too, a file of 4 KiB takes half the system calls.
 type bodies struct {
 	content *content
-	moved   func()
+	moved   func(int64)
 	small   []byte // nil if the content is not small
 	digest  Digest // of small
 
@@ -95,7 +95,7 @@ type bodies struct {
 // smallBody fits into the transport's buffer together with the head of the request.
 const smallBody = writeBuffer - 4<<10
 
-func newBodies(c *content, moved func()) (*bodies, error) {
+func newBodies(c *content, moved func(int64)) (*bodies, error) {
 	s := &bodies{content: c, moved: moved}
 	if c.size == 0 || c.size > smallBody {
 		return s, nil

@@ -13,6 +13,7 @@
 //     for which it returns none, the MD5 that is its ETag.
 //   - What is worth another try is tried again, with growing pauses and Retry-After honoured;
 //     an expired or refused grant is renewed; whatever else is wrong ends the Put at once with an [*Error].
+//   - With PutOptions.ReadBack, readers find these very bytes where the grant says.
 //   - An upload that moves is never cut, however slow; one on which nothing moves for
 //     Options.StallTimeout is given up and started over on a new connection.
 //   - An upload in parts that fails leaves none behind, unless the storage cannot be reached for that either: then the log says so.

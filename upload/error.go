@@ -24,6 +24,7 @@ var (
 	ErrNotRegular  = errors.New("not a regular file")
 	ErrSource      = errors.New("the source cannot be read")
 	ErrGrant       = errors.New("the grant cannot be used")
+	ErrReadBack    = errors.New("cannot be read back as it was sent")
 	ErrGaveUp      = errors.New("given up, as PutOptions.GiveUpAfter is over")
 )
 

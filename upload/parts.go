@@ -81,6 +81,7 @@ type parts struct {
 	client  *Client
 	options PutOptions
 	content *content
+	teller  *teller
 	way     way
 	read    string // Grant.ReadURL
 	size    int64  // of a part
@@ -92,7 +93,8 @@ type parts struct {
 	stored   map[int]storedPart
 	receipt  Receipt
 	attempts int
-	late     bool   // the storage may still be storing a part: its answer was not waited for, or was lost
+	late     bool // the storage may still be storing a part: its answer was not waited for, or was lost
+	retries  int
 	failed   *Error // what failed first; what follows from it does not count
 }
 
@@ -100,14 +102,14 @@ type parts struct {
 const restarts = 1
 
 // putInParts is Put for a grant that is a Multipart or a Bucket.
-func (c *Client) putInParts(ctx context.Context, g Grant, source *content, o PutOptions) (Receipt, *Error) {
-	attempts, renewals := 0, 0
+func (c *Client) putInParts(ctx context.Context, g Grant, source *content, o PutOptions, t *teller) (Receipt, *Error) {
+	attempts, retries, renewals := 0, 0, 0
 	for round := 0; ; round++ {
-		u := c.newParts(ctx, g, source, o)
+		u := c.newParts(ctx, g, source, o, t)
 		e := u.store()
-		attempts, renewals = attempts+u.attempts, renewals+u.way.renewals()
+		attempts, retries, renewals = attempts+u.attempts, retries+u.retries, renewals+u.way.renewals()
 		if e == nil {
-			u.receipt.Attempts, u.receipt.Renewals = attempts, renewals
+			u.receipt.Attempts, u.receipt.Retries, u.receipt.Renewals = attempts, retries, renewals
 			return u.receipt, nil
 		}
 		e.Attempts, e.Renewals = attempts, renewals
@@ -115,13 +117,17 @@ func (c *Client) putInParts(ctx context.Context, g Grant, source *content, o Put
 			return Receipt{}, e
 		}
 		c.log.Warn("the storage has lost the upload, it is started anew", "name", o.Name, "error", e)
+		t.anew(e.Kind)
+		retries++
 		if g.Bucket == nil {
 			fresh, err := o.Renew(ctx)
 			renewals++
 			if err == nil && fresh.Multipart == nil && fresh.Bucket == nil {
 				p := c.newPut(ctx, fresh, task{}, o)
-				p.content, p.attempts, p.renewals = source, attempts, renewals
-				return p.whole()
+				p.content, p.attempts, p.renewals, p.told.teller = source, attempts, renewals, t
+				receipt, e := p.whole()
+				receipt.Retries = retries + max(0, p.attempts-attempts-1)
+				return receipt, e
 			}
 			if err != nil {
 				e.Err, e.Renewals = fmt.Errorf("renew grant: %w", newScrubber("").error(err)), renewals
@@ -132,8 +138,8 @@ func (c *Client) putInParts(ctx context.Context, g Grant, source *content, o Put
 	}
 }
 
-func (c *Client) newParts(ctx context.Context, g Grant, source *content, o PutOptions) *parts {
-	u := &parts{client: c, options: o, content: source, read: g.ReadURL, stored: map[int]storedPart{}}
+func (c *Client) newParts(ctx context.Context, g Grant, source *content, o PutOptions, t *teller) *parts {
+	u := &parts{client: c, options: o, content: source, teller: t, read: g.ReadURL, stored: map[int]storedPart{}}
 	u.ctx, u.end = context.WithCancel(ctx)
 	if g.Bucket != nil {
 		u.way = newBucketParts(g, o.Renew)
@@ -194,12 +200,13 @@ func (u *parts) run(ctx context.Context, t task, body *content) (*put, *Error) {
 	if u.way.renewable(s) {
 		p.options.Renew = func(ctx context.Context) (Grant, error) { return u.way.renew(ctx, s, p.grant) }
 	}
-	p.content = body
+	p.content, p.told = body, told{teller: u.teller, other: s.what != stepPut && s.what != stepPart}
 	e := p.run()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if s.what <= stepComplete {
 		u.attempts += p.attempts
+		u.retries += max(0, p.attempts-1)
 	}
 	u.late = u.late || s.what == stepPart && p.unanswered
 	return p, e

@@ -25,7 +25,20 @@ type PutOptions struct {
 	// CacheControl and ContentDisposition are sent as the headers of these names; "" sends none. As a Content-Encoding they need not be
 	// signed, with either version of the signatures; one that was, with the grant, goes before.
 	CacheControl, ContentDisposition string
-	First                            bool // is never held up by Options.Limiter: what is small and has to be there soon
+
+	// First is never held up by Options.Limiter: what is small and has to be there soon.
+	First bool
+
+	// ReadBack reads the object once more where readers find it (Grant.ReadURL) and compares size and digest: an object that
+	// cannot be read back as it was sent is an ErrReadBack. See Put. Default: what the storage answers to the upload is believed.
+	ReadBack bool
+
+	// OnProgress, if not nil, is told how many bytes of the object are on their way or have arrived: at most ten times a second
+	// while they move, and once when all are. It falls where some are sent again, because an attempt has failed.
+	OnProgress func(sent int64)
+	// OnRetry, if not nil, is told each time that something is tried again, and which of the Err... of this package the reason was.
+	OnRetry func(kind error)
+	// Both are called from goroutines of the Put, one call at a time, which wait for them.
 }
 
 // maxStale is how many fresh grants in a row may come back expired.
@@ -40,6 +53,7 @@ type put struct {
 	task    task
 	content *content
 	pace    *pace
+	told    told
 
 	grant   Grant
 	host    string        // where it leads, "" if nowhere
@@ -73,9 +87,18 @@ type put struct {
 // life, at most 30 s (its life being X-Amz-Expires, or what was left of it when Put got it). A grant just renewed is always
 // tried. Without Renew, a grant that has certainly expired is ErrExpired at once; with a storage whose
 // clock is not known yet it is tried once, because our clock may be the wrong one.
+//
+// Read back: with PutOptions.ReadBack, the object is read where Grant.ReadURL leads, through redirects but not from https to http,
+// without the rights to store it. A storage that does not show it yet, or still shows another one, is asked again for up to 30 s; one that
+// does not answer, for as long as an upload is tried. That the URL refuses us (401, 403) is final: readers need rights that we do not
+// have, so nothing is known of what they get. Stored bytes are compared, whatever their Content-Encoding.
 func (c *Client) Put(ctx context.Context, g Grant, src Source, o PutOptions) (Receipt, error) {
 	start := time.Now()
 	p := c.newPut(ctx, g, task{}, o)
+	p.told.teller = newTeller(o)
+	if o.ReadBack && g.ReadURL == "" {
+		return Receipt{}, p.error(&failure{what: Error{Kind: ErrGrant, Err: errNoReadURL}}, nil)
+	}
 	content, err := src.opened()
 	if err != nil {
 		return Receipt{}, p.error(sourceFailure(err), nil)
@@ -87,7 +110,10 @@ func (c *Client) Put(ctx context.Context, g Grant, src Source, o PutOptions) (Re
 		p.content = content
 		receipt, e = p.whole()
 	} else {
-		receipt, e = c.putInParts(ctx, g, content, o)
+		receipt, e = c.putInParts(ctx, g, content, o, p.told.teller)
+	}
+	if e == nil && o.ReadBack {
+		e = c.readBack(p, receipt)
 	}
 	if e != nil {
 		return Receipt{}, e
@@ -110,7 +136,7 @@ func (p *put) whole() (Receipt, *Error) {
 	}
 	return Receipt{
 		Name: p.options.Name, URL: p.grant.ReadURL, Size: p.content.size, Digest: p.proof.digest, ETag: p.proof.etag,
-		Attempts: p.attempts, Renewals: p.renewals,
+		Attempts: p.attempts, Retries: max(0, p.attempts-1), Renewals: p.renewals,
 	}, nil
 }
 
@@ -165,6 +191,7 @@ func (p *put) try() error {
 		return p.follow(f)
 	}
 	p.debug("upload attempt succeeds", "digest", proof.digest)
+	p.told.done(p.content.size)
 	p.proof = proof
 	return nil
 }
@@ -267,6 +294,7 @@ func (p *put) unchanged(f *failure) bool {
 }
 
 func (p *put) notify(err error, pause time.Duration) {
+	p.told.again(p.last.what.Kind)
 	p.client.log.Warn("upload is tried again", "name", p.options.Name, "step", p.task.step.String(), "attempts", p.attempts, "pause", pause, "renew", p.renewNext, "error", err)
 }
 

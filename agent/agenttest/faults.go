@@ -23,6 +23,7 @@ type Fault struct {
 	//	expired   the storage says that the URL has expired; under "any" only PUTs and completions are hit
 	//	redirect  307 to another port, where the same request is served; 302 for a GET
 	//	lost      all is done, but the connection is closed instead of an answer
+	//	rot       all is done and answered, but a byte of the object is another one afterwards; of a "put" or a "complete"
 	//	late      nothing is done, and a "complete" is answered 200 with an error in its body
 	Kind string
 
@@ -38,7 +39,7 @@ type Fault struct {
 // The words of a fault, as errors list them.
 var (
 	faultWhats = []string{"any", "put", "get", "create", "part", "complete", "abort", "claim", "reclaim", "artifact-urls", "completed"}
-	faultKinds = []string{"reset", "stall", "slow", "expired", "redirect", "lost", "late"}
+	faultKinds = []string{"reset", "stall", "slow", "expired", "redirect", "lost", "rot", "late"}
 )
 
 // FaultError says which part of a fault specification is wrong, and what is allowed.
@@ -115,6 +116,8 @@ func (f Fault) check(spec string) error {
 		return wrong("kind", f.Kind, "a status from 400 to 599, "+oneOf(faultKinds))
 	case f.Kind == "expired" && !storage:
 		return wrong("what", f.What, "put, get, create, part, complete, abort or any: only URLs of the storage expire")
+	case f.Kind == "rot" && f.What != "put" && f.What != "complete":
+		return wrong("what", f.What, "put or complete: nothing else makes an object")
 	case f.Kind == "late" && f.What != "complete":
 		return wrong("what", f.What, "complete: nothing else is answered before it is done")
 	case !(f.Probability >= 0 && f.Probability <= 1):

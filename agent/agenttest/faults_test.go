@@ -9,15 +9,16 @@ import (
 )
 
 func TestParseFaults(t *testing.T) {
-	const kinds = "want a status from 400 to 599, reset, stall, slow, expired, redirect, lost or late"
+	const kinds = "want a status from 400 to 599, reset, stall, slow, expired, redirect, lost, rot or late"
 	const whats = "want any, put, get, create, part, complete, abort, claim, reclaim, artifact-urls or completed"
 	for spec, want := range map[string]string{
 		"":                              "",
 		"any=503:0.33":                  "",
 		" put=503:0.3 , completed=lost": "",
 		"put=400,get=599:1,claim=stall,reclaim=slow,artifact-urls=redirect,any=expired:0.00001": "",
-		"part=503,complete=late,abort=reset,create=expired":                                     "",
+		"part=503,complete=late,abort=reset,create=expired,put=rot,complete=rot":                "",
 		"put=late":          `fault "put=late": what "put": want complete: nothing else is answered before it is done`,
+		"get=rot":           `fault "get=rot": what "get": want put or complete: nothing else makes an object`,
 		"put=5o3":           `fault "put=5o3": kind "5o3": ` + kinds,
 		"put=399":           `fault "put=399": kind "399": ` + kinds,
 		"put=600":           `fault "put=600": kind "600": ` + kinds,

@@ -26,6 +26,8 @@ func (x *exchange) misbehave(f *Fault, variant uint64) {
 		x.redirect()
 	case "late":
 		x.late(f)
+	case "rot":
+		x.serve(&rotWriter{statusWriter: x.w, rot: func() { x.s.storage.rot(keyOf(x.r)) }}, x.r)
 	case "lost":
 		x.serve(&noAnswer{header: http.Header{}}, x.r)
 		x.w.drop(false)
@@ -140,6 +142,27 @@ type noAnswer struct{ header http.Header }
 func (w *noAnswer) Header() http.Header         { return w.header }
 func (w *noAnswer) Write(p []byte) (int, error) { return len(p), nil }
 func (w *noAnswer) WriteHeader(int)             {}
+
+// rotWriter lets an object rot before anybody hears that it is stored.
+type rotWriter struct {
+	*statusWriter
+	rot func()
+}
+
+func (w *rotWriter) WriteHeader(status int) {
+	if status == http.StatusOK {
+		w.rot()
+	}
+	w.statusWriter.WriteHeader(status)
+}
+
+// Write answers 200 where nobody has said otherwise.
+func (w *rotWriter) Write(p []byte) (int, error) {
+	if w.statusWriter.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.statusWriter.Write(p)
+}
 
 // cutWriter lets the first half of an answer through, and then resets the connection.
 type cutWriter struct {

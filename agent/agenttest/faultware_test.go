@@ -190,6 +190,18 @@ func TestFaultLost(t *testing.T) {
 	}
 }
 
+// Of an object that rots, only its bytes tell.
+func TestFaultRot(t *testing.T) {
+	g, claim := hit(t, agenttest.Fault{What: "put", Kind: "rot", Count: 1})
+	a := g.put(claim.LogsPutURL, "hello")
+	g.want(a, 200)
+	g.wantHistory("rot", 200, true)
+	if got := g.get(logsPath(claim)); got.body != "heLlo" || got.header.Get("ETag") != a.header.Get("ETag") || a.header.Get("ETag") != etagOf("hello") {
+		t.Errorf("got %q with %v, the PUT was answered with %v", got.body, got.header, a.header)
+	}
+	g.want(g.put(claim.LogsPutURL, ""), 200)
+}
+
 // A stalled request is let go when its client leaves, and when the server is closed.
 func TestFaultStall(t *testing.T) {
 	for _, size := range []int{2, 32 << 20} {
