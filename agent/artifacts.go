@@ -42,6 +42,7 @@ type artifacts struct {
 type artifactNotes interface {
 	artifactAdded(artifact) error
 	artifactReplaced(artifact) error
+	artifactQueued(name string, size int64)
 	artifactStored(upload.Receipt) error
 	artifactMissing(name, reason string) error
 }
@@ -176,6 +177,7 @@ func (a *artifacts) enqueue(it artifact) error {
 	} else {
 		a.waiting.push(&it)
 	}
+	a.notes.artifactQueued(it.name, it.size)
 	if !a.work() {
 		return fmt.Errorf("add artifact %q: %w", it.name, ErrEnded)
 	}

@@ -27,7 +27,7 @@ func (r *Run) putDocument(ctx context.Context, name string, body []byte, of func
 	if err != nil {
 		return upload.Receipt{}, err
 	}
-	return r.uploads.Put(ctx, grant, upload.Bytes(body), upload.PutOptions{Name: name, Renew: next, First: true})
+	return r.put(ctx, grant, upload.Bytes(body), upload.PutOptions{Name: name, Renew: next, First: true})
 }
 
 // putLogsDocument stores logs.json with the logs that the run has now.
@@ -114,8 +114,8 @@ func (r *Run) tryArtifact(a *artifact) (upload.Receipt, error) {
 			return upload.Receipt{}, err
 		}
 	}
-	return r.uploads.Put(r.ctx, grant, body.source, upload.PutOptions{
+	return r.put(r.ctx, grant, body.source, upload.PutOptions{
 		Name: a.name, ContentEncoding: body.encoding, CacheControl: a.options.CacheControl, ContentDisposition: a.options.ContentDisposition,
-		Renew: fresh, GiveUpAfter: r.o.GiveUpAfter,
+		Renew: fresh, GiveUpAfter: r.o.GiveUpAfter, ReadBack: r.o.ReadBack, OnProgress: r.o.Observer.sent(a.name, size),
 	})
 }

@@ -115,7 +115,7 @@ func (r *Run) newLog(name string) *runLog {
 
 // giveSpool puts the redactor and the quota before the spool, and sees to it that a loss is noted: whoever resumes the run has to know.
 func (r *Run) giveSpool(log *runLog, spool *livelog.Spool, number int, known journal.Log) (err error) {
-	spool.OnLoss(func() error { return r.artifactMissing(log.name, deadReason(spool.Lost())) })
+	spool.OnLoss(func() error { return r.noteMissing(log.name, deadReason(spool.Lost())) })
 	log.spool = spool
 	log.quota, err = livelog.NewQuota(spool, livelog.QuotaOptions{
 		Limit: cmp.Or(known.Limit, r.o.LogLimit), Loss: livelog.Loss(known.Loss),
@@ -143,7 +143,7 @@ func (r *Run) follow(log *runLog) {
 func (r *Run) publish(log *runLog) {
 	defer close(log.done)
 	store := func(ctx context.Context, o livelog.Object) (string, error) {
-		receipt, err := r.putLogObject(ctx, o)
+		receipt, err := r.putLogObject(ctx, o, r.textSent(log.name, o))
 		if err == nil && o.Name == log.name {
 			log.receipt = receipt
 		}
@@ -152,6 +152,7 @@ func (r *Run) publish(log *runLog) {
 	o := r.o.Publish
 	o.Chunks, o.Final = log.chunks, r.logsEnded
 	o.OnChunk = func(c schema.Chunk) { r.noteChunk(log.name, c) }
+	o.OnFlush = func(size int64) { r.o.Observer.logFlushed(log.name, size) }
 	_, log.err = livelog.Publish(log.ctx, log.name, log.spool, store, o)
 }
 
@@ -222,7 +223,7 @@ func withoutPath(err error) error {
 
 // putLogObject stores one object of a live log. The index and the text are replaced
 // time and again, so their grants are kept until they expire.
-func (r *Run) putLogObject(ctx context.Context, o livelog.Object) (upload.Receipt, error) {
+func (r *Run) putLogObject(ctx context.Context, o livelog.Object, sent func(int64)) (upload.Receipt, error) {
 	fresh := func(ctx context.Context) (upload.Grant, error) {
 		grant, err := r.grants.one(ctx, o.Name, o.ContentType)
 		if _, again := r.grants.reused(o.Name); again && err == nil {
@@ -242,8 +243,8 @@ func (r *Run) putLogObject(ctx context.Context, o livelog.Object) (upload.Receip
 		return upload.Receipt{}, err
 	}
 	defer release()
-	return r.uploads.Put(ctx, grant, upload.Section(o.Body), upload.PutOptions{
-		Name: o.Name, ContentEncoding: o.ContentEncoding, Renew: fresh, GiveUpAfter: r.o.GiveUpAfter, First: true,
+	return r.put(ctx, grant, upload.Section(o.Body), upload.PutOptions{
+		Name: o.Name, ContentEncoding: o.ContentEncoding, Renew: fresh, GiveUpAfter: r.o.GiveUpAfter, First: true, OnProgress: sent,
 	})
 }
 
@@ -251,7 +252,8 @@ func (r *Run) putLogObject(ctx context.Context, o livelog.Object) (upload.Receip
 func (r *Run) sealLogs() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.sealed.IsZero() {
+	first := r.sealed.IsZero()
+	if first {
 		r.sealed = time.Now()
 		if r.o.Stream != nil {
 			r.logsDocument.declare() // without the links
@@ -265,6 +267,9 @@ func (r *Run) sealLogs() {
 		_ = log.spool.Close() // never fails
 		if _, err := log.spool.Sync(); err != nil && !errors.Is(err, fs.ErrClosed) {
 			r.o.Logger.Error("log is not whole", "log", log.name, "error", err)
+		}
+		if first {
+			r.o.Observer.artifactAdded(log.name, log.spool.Size())
 		}
 	}
 }

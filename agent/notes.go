@@ -21,6 +21,7 @@ func (r *Run) watchJournal() {
 	select {
 	case <-r.folder.journal.Failed():
 		r.end(&StateError{Dir: r.folder.path, Err: r.folder.journal.Err()})
+		r.o.Observer.journalFailed(r.folder.journal.Err())
 	case <-r.ctx.Done():
 	}
 }
@@ -30,6 +31,7 @@ func (r *Run) note(record journal.Record) error { return r.folder.journal.Note(r
 // claimRenewed is called with the new end of the claim. Where it cannot be noted, the run ends anyway.
 func (r *Run) claimRenewed(until time.Time) {
 	_ = r.note(journal.Record{Step: journal.Renewed, Until: &until})
+	r.o.Observer.reclaimed(until)
 }
 
 // artifactAdded notes an artifact, and the file from which a resumed run can upload it.
@@ -71,11 +73,26 @@ func earlier(added journal.Artifact) earlierArtifact {
 	return earlierArtifact{artifact: it, lost: added.Path == ""}
 }
 
+func (r *Run) artifactQueued(name string, size int64) { r.o.Observer.artifactAdded(name, size) }
+
 func (r *Run) artifactStored(receipt upload.Receipt) error {
-	return r.note(journal.Record{Step: journal.ArtifactStored, Receipt: journalled(receipt)})
+	err := r.note(journal.Record{Step: journal.ArtifactStored, Receipt: journalled(receipt)})
+	if err == nil {
+		r.o.Observer.artifactStored(receipt)
+	}
+	return err
 }
 
 func (r *Run) artifactMissing(name, reason string) error {
+	err := r.noteMissing(name, reason)
+	if err == nil {
+		r.o.Observer.artifactMissing(name, reason)
+	}
+	return err
+}
+
+// noteMissing notes that an artifact is missing, or that a log will be.
+func (r *Run) noteMissing(name, reason string) error {
 	return r.note(journal.Record{Step: journal.ArtifactMissing, Missing: &journal.Missing{Name: name, Reason: reason}})
 }
 

@@ -46,6 +46,14 @@ type Options struct {
 	// as long as the claim lasts. Default: 15 minutes.
 	GiveUpAfter time.Duration
 
+	// ReadBack reads each artifact once more where readers find it, after it was stored. One that they cannot read as it was
+	// sent, or that we have no right to read there, is missing; see [upload.PutOptions]. Logs and documents are not read back. A run that is
+	// resumed does not remember it. Default: what the storage answers is believed.
+	ReadBack bool
+
+	// Observer is told what happens. Default: nobody is.
+	Observer Observer
+
 	// Uploader stores the objects. Share one between runs, so that they share
 	// connections. Default: one of the run's own.
 	Uploader *upload.Client

@@ -184,6 +184,9 @@ func (r *Run) restoreLog(number int, known journal.Log, state journal.State) (*r
 	if ended {
 		_ = log.writer.Close() // nothing is in it
 		_ = log.spool.Close()  // never fails
+		if !log.settled {
+			r.o.Observer.artifactAdded(log.name, size)
+		}
 	}
 	return log, nil
 }

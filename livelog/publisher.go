@@ -33,6 +33,8 @@ type PublishOptions struct {
 	// Publish waits for it. The chunk begins where those so far end, or where one of them begins: then it
 	// replaces that one and all after it. It always ends behind them.
 	OnChunk func(schema.Chunk)
+	// OnFlush, if not nil, is called after each index is stored, with the bytes of the log that readers can see, one call at a time.
+	OnFlush func(size int64)
 }
 
 // withDefaults fills in what is not set.
@@ -343,6 +345,9 @@ func (p *publisher) storeIndex(ctx context.Context, size int64, complete bool, p
 	p.published.IndexURL, p.published.Size = url, size
 	p.published.Indexes++
 	p.published.IndexBytes += object.Body.Size()
+	if p.o.OnFlush != nil {
+		p.o.OnFlush(size)
+	}
 	return nil
 }
 

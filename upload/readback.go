@@ -15,6 +15,9 @@ import (
 // shownWithin is how long a storage may take to show what it has stored: some show the object that was there before, or none, for a while.
 const shownWithin = 30 * time.Second
 
+// lookEvery is the longest pause before another look, give or take a half.
+const lookEvery = 5 * time.Second
+
 var (
 	errNoReadURL = errors.New("it does not say where readers find the object, which is to be read back")
 	errNoRights  = errors.New("reading it there needs rights that we do not have")
@@ -30,6 +33,9 @@ func (c *Client) readBack(p *put, r Receipt) *Error {
 	if encoding := p.options.ContentEncoding; encoding != "" {
 		look.grant.Header = http.Header{"Accept-Encoding": {encoding}} // or some storages would undo it
 	}
+	pauses := c.options
+	pauses.MinBackoff, pauses.MaxBackoff = min(pauses.MinBackoff, lookEvery), min(pauses.MaxBackoff, lookEvery)
+	look.pace = newPace(p.ctx, pauses, look.noLaterThan)
 	look.content, look.told = nothing, told{teller: p.told.teller, other: true}
 	e := look.run()
 	if e == nil {

@@ -182,7 +182,7 @@ func TestReadBackWaits(t *testing.T) {
 		status      int
 		least, most time.Duration
 	}{
-		"never there": {404, 29 * time.Second, 62 * time.Second},
+		"never there": {404, 29 * time.Second, 38 * time.Second},
 		"no answer":   {503, 4 * time.Minute, 5*time.Minute + time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
