@@ -46,7 +46,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
-	io := &stdio{in: stdin, out: stdout, err: stderr}
+	io := &stdio{in: stdin, out: stdout, err: stderr, side: &aside{to: stderr}}
 	app := &cli.Command{
 		Name:      "upload-agent",
 		Usage:     "stores the logs, artifacts and results of task runs, and only then reports them completed",
@@ -89,6 +89,23 @@ func onUsageError(_ context.Context, cmd *cli.Command, err error, _ bool) error 
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
+	side     *aside // to err; nil if nothing is ever drawn there
+}
+
+// notices takes lines for err that are no part of a command's output.
+func (s *stdio) notices() io.Writer {
+	if s.side == nil {
+		return s.err
+	}
+	return s.side
+}
+
+// results takes lines for out. Where both are the same terminal, bars may be in the way.
+func (s *stdio) results() io.Writer {
+	if isTerminal(s.out) && isTerminal(s.err) {
+		return s.notices()
+	}
+	return s.out
 }
 
 // env names the environment variable of a flag.
@@ -113,9 +130,9 @@ func (s *stdio) logger(cmd *cli.Command) (*slog.Logger, error) {
 	o.Level = level
 	switch cmd.String("log-format") {
 	case "text":
-		return slog.New(slog.NewTextHandler(s.err, &o)), nil
+		return slog.New(slog.NewTextHandler(s.notices(), &o)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(s.err, &o)), nil
+		return slog.New(slog.NewJSONHandler(s.notices(), &o)), nil
 	}
 	return nil, usageError(fmt.Errorf("--log-format %q: want text or json", cmd.String("log-format")))
 }

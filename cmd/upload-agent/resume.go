@@ -34,7 +34,7 @@ func resumeCommand(io *stdio) *cli.Command {
 			stateFlag("look for runs below `DIR`"),
 			storageFlag(),
 			&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the runs have to end after the first SIGINT or SIGTERM; a second one ends them at once", Sources: env("grace")},
-			bandwidthFlag(),
+			bandwidthFlag(), progressFlag(), readBackFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print a JSON object a line", Sources: env("json")},
 		}, logFlags()...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return resumeAll(ctx, cmd, io) },
@@ -50,6 +50,8 @@ type resumer struct {
 	uploads  *upload.Client
 	queueURL string        // "" for that of each run
 	wait     time.Duration // for the queue to answer
+	readBack bool
+	progress *progress
 
 	mu     sync.Mutex
 	queues map[string]*queue.Client // by URL: runs of one queue share its connections
@@ -70,6 +72,10 @@ func resumeAll(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	if r.uploads, err = newUploader(cmd, r.logger); err != nil {
 		return err
 	}
+	r.readBack = cmd.Bool("read-back")
+	if r.progress, err = newProgress(cmd, io); err != nil {
+		return err
+	}
 	if r.queueURL != "" {
 		if _, err := r.queue(r.queueURL); err != nil {
 			return usageError(fmt.Errorf("--queue: %w", err))
@@ -86,7 +92,7 @@ func resumeAll(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	if len(folders) == 0 && !r.json {
 		fmt.Fprintf(io.out, "nothing to resume in %s\n", dir)
 	}
-	ctx, _, stop := endGracefully(ctx, grace, io.err)
+	ctx, _, stop := endGracefully(ctx, grace, io.notices())
 	defer stop()
 	if status := r.resumeEach(ctx, folders); status != statusOK {
 		return &statusError{status: status} // the lines say why
@@ -97,6 +103,7 @@ func resumeAll(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 // resumeEach takes all runs to their ends at once: each has a claim to keep.
 func (r *resumer) resumeEach(ctx context.Context, folders []string) (status int) {
 	defer r.uploads.CloseIdleConnections()
+	defer r.progress.show()()
 	ended := make(chan resumption)
 	for _, folder := range folders {
 		go func() { ended <- r.resume(ctx, folder) }()
@@ -111,12 +118,12 @@ func (r *resumer) resumeEach(ctx context.Context, folders []string) (status int)
 
 func (r *resumer) print(one resumption) {
 	if r.json {
-		json.NewEncoder(r.io.out).Encode(one)
+		json.NewEncoder(r.io.results()).Encode(one)
 	} else {
-		fmt.Fprintln(r.io.out, one)
+		fmt.Fprintln(r.io.results(), one)
 	}
 	if one.closing != nil {
-		fmt.Fprintf(r.io.err, "upload-agent: %v\n", one.closing)
+		fmt.Fprintf(r.io.notices(), "upload-agent: %v\n", one.closing)
 	}
 }
 
@@ -153,7 +160,9 @@ func (r *resumer) resume(ctx context.Context, folder string) resumption {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	late := time.AfterFunc(r.wait, func() { cancel(fmt.Errorf("the queue %s has not answered within %v", url, r.wait)) })
-	run, err := agent.Resume(ctx, q, folder, agent.Options{Storage: r.storage, Uploader: r.uploads, Logger: r.logger})
+	run, err := agent.Resume(ctx, q, folder, agent.Options{
+		Storage: r.storage, Uploader: r.uploads, Logger: r.logger, ReadBack: r.readBack, Observer: r.progress.tally.observer(runPrefix(folder)),
+	})
 	late.Stop()
 	if err != nil {
 		return notResumed(folder, err)
@@ -162,6 +171,14 @@ func (r *resumer) resume(ctx context.Context, folder string) resumption {
 	one := concluded(folder, summary, err)
 	one.closing = run.Close()
 	return one
+}
+
+// runPrefix tells the artifacts of a run from those of others.
+func runPrefix(folder string) string {
+	if id, run, ok := parseStateFolder(folder); ok {
+		return fmt.Sprintf("%s/%d/", id, run)
+	}
+	return folder + "/"
 }
 
 func (r *resumer) queue(url string) (*queue.Client, error) {

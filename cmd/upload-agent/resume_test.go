@@ -44,7 +44,7 @@ func TestResumeWithoutAQueue(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	r := resumer{
 		io: &stdio{out: io.Discard, err: io.Discard}, logger: logger, uploads: upload.New(upload.Options{Logger: logger}),
-		wait: 100 * time.Millisecond, queues: map[string]*queue.Client{},
+		wait: 100 * time.Millisecond, progress: noProgress(), queues: map[string]*queue.Client{},
 	}
 	defer r.uploads.CloseIdleConnections()
 	folder := filepath.Join(state, string(claim.Task())+"-0")

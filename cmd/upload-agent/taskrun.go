@@ -31,6 +31,8 @@ type taskRun struct {
 	stateDir  string // "": a temporary one, so that there is nothing to resume
 	artifacts artifactSpecs
 	settle    time.Duration // how long a file has not changed that is uploaded while work goes on; 0: none is
+	progress  *progress
+	readBack  bool
 	grace     time.Duration
 	redact    []string      // secrets, which no log may show
 	logLimit  int64         // as agent.Options have it
@@ -46,7 +48,7 @@ func runFlags() []cli.Flag {
 	return slices.Concat(artifactFlags(), []cli.Flag{
 		&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "upload an artifact while the command still runs once nobody has written to it for so long, and again if it changes later; 0: all of them when it has ended", Sources: env("settle")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
-		logLimitFlag(), bandwidthFlag(),
+		logLimitFlag(), bandwidthFlag(), progressFlag(), readBackFlag(),
 	}, streamFlags(), redactFlags(), logFlags())
 }
 
@@ -58,6 +60,10 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 	t.settle = cmd.Duration("settle")
 	if t.grace = cmd.Duration("grace"); t.grace <= 0 {
 		return usageError(fmt.Errorf("--grace %v: want more than nothing, such as 30s", t.grace))
+	}
+	t.readBack = cmd.Bool("read-back")
+	if t.progress, err = newProgress(cmd, t.io); err != nil {
+		return err
 	}
 	if t.logLimit, err = logLimit(cmd); err != nil {
 		return err
@@ -86,10 +92,13 @@ func (t *taskRun) commandWork(argv []string) {
 // run takes the task through all its steps. The status is the command's own, unless the
 // run could not be completed.
 func (t *taskRun) run(ctx context.Context) error {
-	ctx, signals, stop := endGracefully(ctx, t.grace, t.io.err)
+	ctx, signals, stop := endGracefully(ctx, t.grace, t.io.notices())
 	defer stop()
 
-	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{StateDir: t.stateDir, Storage: t.storage, Uploader: t.uploads, Redact: t.redact, LogLimit: t.logLimit, Stream: t.stream.logs(), Logger: t.logger})
+	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{
+		StateDir: t.stateDir, Storage: t.storage, Uploader: t.uploads, Redact: t.redact, LogLimit: t.logLimit, Stream: t.stream.logs(), Logger: t.logger,
+		ReadBack: t.readBack, Observer: t.progress.tally.observer(""),
+	})
 	if err != nil {
 		return runFailure(err)
 	}
@@ -128,11 +137,14 @@ func (t *taskRun) toTheEnd(ctx context.Context, signals <-chan os.Signal, run *a
 	if ended.signal != "" {
 		outcome.Result["signal"] = ended.signal
 	}
+	hide := t.progress.show()
 	summary, err := run.Complete(ctx, outcome)
+	hide()
 	if summary == nil {
 		return runFailure(err)
 	}
-	printSummary(t.io.err, summary, t.tree, worked)
+	report := runReport{Summary: summary, tree: t.tree, worked: worked, took: time.Since(summary.Started), moved: t.progress.tally.so()}
+	report.print(t.io.err)
 	if err != nil {
 		fmt.Fprintf(t.io.err, "upload-agent: %v\n", err) // completed all the same
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/agenttest"
 	"github.com/taskcluster/upload-agent/livelog"
-	"github.com/taskcluster/upload-agent/upload"
 )
 
 // Part of the log is lost: nothing is reported, and what there is of the log can be read.
@@ -28,7 +27,7 @@ func TestLostLogIsNotReported(t *testing.T) {
 	}
 	defer server.Close()
 	var stderr bytes.Buffer
-	run := taskRun{io: &stdio{in: strings.NewReader(""), out: io.Discard, err: &stderr}, logger: slog.New(slog.DiscardHandler), grace: time.Second}
+	run := taskRun{io: &stdio{in: strings.NewReader(""), out: io.Discard, err: &stderr}, logger: slog.New(slog.DiscardHandler), grace: time.Second, progress: noProgress()}
 	if err := run.claimFrom(t.Context(), server, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -94,22 +93,5 @@ func TestStatusOfAFailedRun(t *testing.T) {
 		if got := runFailure(row.err); got.status != row.want || !errors.Is(got, row.err) {
 			t.Errorf("status of %v = %d, want %d", row.err, got.status, row.want)
 		}
-	}
-}
-
-func TestSummary(t *testing.T) {
-	s := &agent.Summary{TaskID: goodID, Success: true, Artifacts: map[string]upload.Receipt{}, Missing: map[string]string{"bell\a": "clear\x1b[2J"}}
-	for i := range 25 {
-		s.Artifacts[fmt.Sprintf("a/%02d\x1b", i)] = upload.Receipt{Size: 1024}
-	}
-	var out bytes.Buffer
-	printSummary(&out, s, "", time.Second)
-	for _, want := range []string{"a/00", "a/19", "and 5 more", "5.0 KiB", "bell\uFFFD", "MISSING", "clear\uFFFD[2J"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in\n%s", want, out.String())
-		}
-	}
-	if strings.ContainsAny(out.String(), "\a\x1b") || strings.Contains(out.String(), "a/20") {
-		t.Errorf("too much in\n%q", out.String())
 	}
 }
