@@ -120,6 +120,14 @@ func TestReadersFindNamesThatTheQueueDoesNotEscape(t *testing.T) {
 
 // asTheFirstQueue answers as the queue, but for the URLs of artifacts: they hold names as they are.
 func asTheFirstQueue(t *testing.T, queueURL string, w http.ResponseWriter, req *http.Request) bool {
+	return withReadURLs(t, queueURL, w, req, func(url, name string) string {
+		front, _, _ := strings.Cut(url, "/artifacts/")
+		return front + "/artifacts/" + name
+	})
+}
+
+// withReadURLs answers as the queue, but for where artifacts are read.
+func withReadURLs(t *testing.T, queueURL string, w http.ResponseWriter, req *http.Request, read func(url, name string) string) bool {
 	_, call, _ := strings.Cut(req.URL.Path, "/task/")
 	answer, err := http.Post(queueURL+"/task/"+call, "application/json", req.Body)
 	if err != nil {
@@ -133,8 +141,7 @@ func asTheFirstQueue(t *testing.T, queueURL string, w http.ResponseWriter, req *
 	}
 	for name, urls := range body["artifacts"].(map[string]any) {
 		one := urls.(map[string]any)
-		front, _, _ := strings.Cut(one["artifactUrl"].(string), "/artifacts/")
-		one["artifactUrl"] = front + "/artifacts/" + name
+		one["artifactUrl"] = read(one["artifactUrl"].(string), name)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(body); err != nil {

@@ -22,6 +22,8 @@
 //   - Secrets: a signed URL shows up in no error, log line or file of this package, and what [Run.Redact] was told in
 //     no log of the run, whether it is published or on the disk. Artifacts and the outcome are stored as the worker gives them.
 //
+// An [Observer] is told what happens. With [Options].ReadBack an artifact counts as stored only once it was read where readers find it.
+//
 // Where readers can reach the worker, a [Stream] serves the logs as they are written.
 //
 // When the claim is lost (the queue has given the run to somebody else, or could

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -167,9 +168,36 @@ func (w *told) checkReceipts(t *testing.T, r *rig, summary *agent.Summary) {
 	if n := len(w.of("retrying")); n != retries {
 		t.Errorf("told of %d retries, receipts of %d", n, retries)
 	}
-	for _, text := range append(w.of("stored"), w.lines...) {
+}
+
+// Where readers need a signed URL, an observer does not get it.
+func TestObserverGetsNoSecret(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	w := observe(&r.options)
+	queueURL := r.server.QueueURL()
+	r.between(func(answer http.ResponseWriter, req *http.Request) bool {
+		return strings.HasSuffix(req.URL.Path, "/artifact-urls") && withReadURLs(t, queueURL, answer, req, func(url, _ string) string {
+			return url + "?X-Amz-Signature=0123456789abcdef0123456789abcdef"
+		})
+	})
+	run := r.start(t.Context())
+	r.inject(agenttest.Fault{What: "put", Kind: "403", Path: "artifacts/denied"})
+	for _, name := range []string{"a", "denied"} {
+		if err := run.AddArtifact(name, upload.Bytes([]byte("x")), agent.ArtifactOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	summary, err := run.Complete(r.ctx(), agent.Outcome{Success: true})
+	http.DefaultClient.CloseIdleConnections()
+	if err != nil || !strings.Contains(summary.Artifacts["a"].URL, "Signature") {
+		t.Fatalf("summary %+v, error %v", summary, err)
+	}
+	if len(w.of("stored")) != 2 || len(w.of("missing")) != 1 {
+		t.Errorf("told %q", w.lines)
+	}
+	for _, text := range append(w.lines, fmt.Sprint(w.receipts)) {
 		if strings.Contains(text, "Signature") {
-			t.Errorf("a signed URL: %s", text)
+			t.Errorf("told %s", text)
 		}
 	}
 }

@@ -23,7 +23,7 @@ type Fault struct {
 	//	expired   the storage says that the URL has expired; under "any" only PUTs and completions are hit
 	//	redirect  307 to another port, where the same request is served; 302 for a GET
 	//	lost      all is done, but the connection is closed instead of an answer
-	//	rot       all is done and answered, but a byte of the object is another one afterwards; of a "put" or a "complete"
+	//	rot       all is done and answered, but a byte of the object is another one afterwards; of a "put" or a "complete". Give a Path: a document that rots says nothing true
 	//	late      nothing is done, and a "complete" is answered 200 with an error in its body
 	Kind string
 
