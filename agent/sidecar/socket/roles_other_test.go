@@ -1,0 +1,5 @@
+//go:build !linux && !darwin
+
+package socket_test
+
+var roles map[string]func()
