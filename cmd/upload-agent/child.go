@@ -8,13 +8,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"time"
 
 	"golang.org/x/term"
 
 	"github.com/taskcluster/upload-agent/livelog"
-	"github.com/taskcluster/upload-agent/schema"
 )
 
 // child is the command of a task.
@@ -28,17 +26,6 @@ type child struct {
 	// grace is how long the command has to end after a signal before it is killed, and how
 	// long its output is waited for after it has ended.
 	grace time.Duration
-}
-
-// childEnvironment is the agent's own, less what is the agent's alone.
-func childEnvironment(environ []string, id schema.TaskID, run schema.RunID) []string {
-	var kept []string
-	for _, entry := range environ {
-		if !strings.HasPrefix(entry, "UPLOAD_AGENT_") {
-			kept = append(kept, entry)
-		}
-	}
-	return append(kept, "TASK_ID="+string(id), fmt.Sprintf("RUN_ID=%d", run))
 }
 
 // exit is how a command ended.

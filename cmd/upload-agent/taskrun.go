@@ -81,8 +81,10 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 // commandWork is the work that runs a command.
 func (t *taskRun) commandWork(argv []string) {
 	t.work = func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error) {
+		path, stop := serveSocket(run, t.logger)
+		defer stop()
 		c := child{
-			argv: argv, env: childEnvironment(os.Environ(), t.claim.Task(), t.claim.RunID),
+			argv: argv, env: childEnvironment(os.Environ(), t.claim.Task(), t.claim.RunID, path),
 			io: t.io, log: run.Log(agent.DefaultLog), redacted: run.Redacted, grace: t.grace,
 		}
 		return c.run(ctx, signals)

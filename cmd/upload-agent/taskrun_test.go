@@ -72,8 +72,8 @@ func TestOutputThatCannotBeKept(t *testing.T) {
 }
 
 func TestChildEnvironment(t *testing.T) {
-	got := childEnvironment([]string{"PATH=/bin", "UPLOAD_AGENT_CLAIM=x", "UPLOAD_AGENTS=3", "TASK_ID=other"}, goodID, 7)
-	if want := "PATH=/bin UPLOAD_AGENTS=3 TASK_ID=other TASK_ID=" + goodID + " RUN_ID=7"; strings.Join(got, " ") != want { // the last one counts
+	got := childEnvironment([]string{"PATH=/bin", "UPLOAD_AGENT_CLAIM=x", "UPLOAD_AGENTS=3", "TASK_ID=other", "UPLOAD_AGENT_SOCKET=outer", "NOTIFY_SOCKET=/run/n", "LISTEN_FDS=1"}, goodID, 7, "/tmp/s")
+	if want := "PATH=/bin UPLOAD_AGENTS=3 TASK_ID=other TASK_ID=" + goodID + " RUN_ID=7 UPLOAD_AGENT_SOCKET=/tmp/s"; strings.Join(got, " ") != want { // the last one counts
 		t.Errorf("environment = %q, want %q", got, want)
 	}
 }

@@ -55,7 +55,7 @@ type File struct {
 	Name   string `json:"name"`
 	State  State  `json:"state"`
 	Size   int64  `json:"size,omitempty"`   // in bytes, if it is stored; gzipped if it was
-	Digest string `json:"digest,omitempty"` // of what is stored, "sha256:..."
+	Digest string `json:"digest,omitempty"` // of what is stored, with its kind before a colon
 	Reason string `json:"reason,omitempty"` // if it is missing or refused
 }
 
