@@ -22,6 +22,7 @@ import (
 
 func main() {
 	ignoreBrokenPipes()
+	adoptOrphans()
 	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 

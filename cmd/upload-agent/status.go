@@ -12,6 +12,7 @@ const (
 	statusFailed        = 1
 	statusUsage         = 2   // bad flags, arguments or input files
 	statusClaimLost     = 7   // the run is no longer ours; nothing was reported
+	statusTimeout       = 124 // the command has run for longer than --timeout
 	statusAgentFailed   = 125 // exec and simulate: the result was not stored or not reported
 	statusNotExecutable = 126
 	statusNotFound      = 127

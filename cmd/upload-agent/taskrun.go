@@ -33,6 +33,7 @@ type taskRun struct {
 	settle    time.Duration // how long a file has not changed that is uploaded while work goes on; 0: none is
 	progress  *progress
 	readBack  bool
+	timeout   time.Duration // of the command; 0: none
 	grace     time.Duration
 	redact    []string      // secrets, which no log may show
 	logLimit  int64         // as agent.Options have it
@@ -47,6 +48,7 @@ type taskRun struct {
 func runFlags() []cli.Flag {
 	return slices.Concat(artifactFlags(), []cli.Flag{
 		&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "upload an artifact while the command still runs once nobody has written to it for so long, and again if it changes later; 0: all of them when it has ended", Sources: env("settle")},
+		&cli.DurationFlag{Name: "timeout", Usage: "how long COMMAND may run: then it gets a SIGTERM, and a --grace later a SIGKILL; the exit status is 124", DefaultText: "for ever", Sources: env("timeout")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
 		logLimitFlag(), bandwidthFlag(), progressFlag(), readBackFlag(),
 	}, streamFlags(), redactFlags(), logFlags())
@@ -64,6 +66,9 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 	t.readBack = cmd.Bool("read-back")
 	if t.progress, err = newProgress(cmd, t.io); err != nil {
 		return err
+	}
+	if t.timeout = cmd.Duration("timeout"); t.timeout < 0 || t.timeout == 0 && cmd.IsSet("timeout") {
+		return usageError(fmt.Errorf("--timeout %v: want more than nothing, such as 30m", t.timeout))
 	}
 	if t.logLimit, err = logLimit(cmd); err != nil {
 		return err
@@ -85,7 +90,7 @@ func (t *taskRun) commandWork(argv []string) {
 		defer stop()
 		c := child{
 			argv: argv, env: childEnvironment(os.Environ(), t.claim.Task(), t.claim.RunID, path),
-			io: t.io, log: run.Log(agent.DefaultLog), redacted: run.Redacted, grace: t.grace,
+			io: t.io, log: run.Log(agent.DefaultLog), redacted: run.Redacted, timeout: t.timeout, grace: t.grace,
 		}
 		return c.run(ctx, signals)
 	}
@@ -139,6 +144,9 @@ func (t *taskRun) toTheEnd(ctx context.Context, signals <-chan os.Signal, run *a
 	if ended.signal != "" {
 		outcome.Result["signal"] = ended.signal
 	}
+	if ended.timedOut {
+		outcome.Result["timedOut"] = true
+	}
 	hide := t.progress.show()
 	summary, err := run.Complete(ctx, outcome)
 	hide()
@@ -170,7 +178,7 @@ func endGracefully(ctx context.Context, grace time.Duration, notice io.Writer) (
 	ctx, cancel := context.WithCancelCause(ctx)
 	arriving := make(chan os.Signal, 2)
 	first := make(chan os.Signal, 1)
-	signal.Notify(arriving, endSignals...)
+	signal.Notify(arriving, runSignals()...)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
