@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v3"
 
@@ -21,11 +22,11 @@ func serveSocket(run *agent.Run, logger *slog.Logger) (path string, stop func())
 		logger.Warn("no socket for the command", "error", err)
 		return "", func() {}
 	}
-	return server.Path(), func() {
+	return server.Path(), sync.OnceFunc(func() {
 		if err := server.Close(); err != nil {
 			logger.Warn("socket was left behind", "error", err)
 		}
-	}
+	})
 }
 
 // socketFlags are those of the commands that speak with an agent.

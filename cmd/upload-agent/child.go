@@ -24,6 +24,8 @@ type child struct {
 	log  io.Writer // takes its stdout and stderr
 	// redacted takes the secrets out of a stream.
 	redacted func(io.Writer) *livelog.RedactingWriter
+	// hasEnded is called when the command has ended, before its output and what it has left running.
+	hasEnded func()
 	// timeout is how long the command may run; 0 means that nobody minds.
 	timeout time.Duration
 	// grace is how long the command has to end after a signal before it is killed, and how
@@ -72,6 +74,9 @@ func (c child) run(ctx context.Context, signals <-chan os.Signal) (exit, error) 
 	}()
 	err = cmd.Wait()
 	close(s.ended)
+	if c.hasEnded != nil {
+		c.hasEnded()
+	}
 	<-steered
 	out.end()
 	ended := exit{status: cmd.ProcessState.ExitCode()}

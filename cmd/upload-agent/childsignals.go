@@ -93,14 +93,14 @@ func (s *steering) terminate() {
 
 // endRest ends what is left of a command that was told to end, and has: only that is left which has not heard it, or did not want to.
 func (s *steering) endRest() {
-	if s.told && s.hasEnded() {
+	if s.told && s.isOver() {
 		s.send(terminate)
 		s.left.signal(terminate)
 		s.kill = time.After(min(s.grace, sweepGrace))
 	}
 }
 
-func (s *steering) hasEnded() bool {
+func (s *steering) isOver() bool {
 	select {
 	case <-s.ended:
 		return true
@@ -111,7 +111,7 @@ func (s *steering) hasEnded() bool {
 
 // send sends a signal to the command, or to all its group if it has its own.
 func (s *steering) send(signal os.Signal) {
-	if s.hasEnded() && s.left.all() {
+	if s.isOver() && s.left.all() {
 		return // its number may be somebody else's soon
 	}
 	if err := signalCommand(s.cmd, signal, s.group); err != nil && !errors.Is(err, os.ErrProcessDone) {

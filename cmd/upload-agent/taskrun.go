@@ -89,7 +89,8 @@ func (t *taskRun) commandWork(argv []string) {
 		path, stop := serveSocket(run, t.logger)
 		defer stop()
 		c := child{
-			argv: argv, env: childEnvironment(os.Environ(), t.claim.Task(), t.claim.RunID, path),
+			hasEnded: stop, // whoever watches would hold its output open
+			argv:     argv, env: childEnvironment(os.Environ(), t.claim.Task(), t.claim.RunID, path),
 			io: t.io, log: run.Log(agent.DefaultLog), redacted: run.Redacted, timeout: t.timeout, grace: t.grace,
 		}
 		return c.run(ctx, signals)
