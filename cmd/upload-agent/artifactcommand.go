@@ -50,7 +50,7 @@ func uploadArtifacts(ctx context.Context, cmd *cli.Command, io *stdio) error {
 		return usageError(err)
 	}
 	if len(u.Specs) == 0 {
-		return usageError(errors.New("upload needs files: upload-agent artifact upload GLOB..."))
+		return usageError(errors.New("upload needs files: upload-agent artifact upload GLOB"))
 	}
 	var rest artifactSpecs // what else there is to check
 	if err := rest.apply(cmd); err != nil {

@@ -2,6 +2,7 @@ package socket_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -116,7 +117,9 @@ func TestWhichRun(t *testing.T) {
 // raw asks without the package's client.
 func raw(t *testing.T, path string, change func(*http.Request), body io.Reader) (int, string) {
 	t.Helper()
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}
 	defer transport.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(soon(t), "POST", "http://agent/v1/redactions", body)
 	if err != nil {
