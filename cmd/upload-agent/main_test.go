@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"testing"
 	"time"
 
@@ -16,7 +18,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"upload-agent": main})
+	testscript.Main(m, map[string]func(){"upload-agent": main, "count-interrupts": countInterrupts})
+}
+
+// countInterrupts is a program that says how many interrupts it has got by the time that it has got one and has read a line.
+func countInterrupts() {
+	caught := make(chan os.Signal, 10)
+	signal.Notify(caught, os.Interrupt)
+	fmt.Println("counting")
+	<-caught
+	line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	fmt.Printf("read %q, interrupts: %d\n", line, 1+len(caught))
+	os.Exit(7)
 }
 
 func TestScripts(t *testing.T) {

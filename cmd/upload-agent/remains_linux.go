@@ -16,7 +16,11 @@ import (
 
 // adoptOrphans makes us the parent of every process that our command starts and then leaves, also of one that has left its
 // group and session: nothing can get away. See PR_SET_CHILD_SUBREAPER in prctl(2).
-func adoptOrphans() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } // without it the group has to do
+func adoptOrphans() {
+	if _, listed := children(); listed {
+		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // without it the group has to do
+	}
+}
 
 // dieWithUs has the system kill the command when we die, however that happens: when the thread ends that has started it, see child.run.
 func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
@@ -39,8 +43,8 @@ type remains struct {
 func newRemains() remains {
 	var adopts int32
 	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&adopts)), 0, 0, 0)
-	before, listed := children()
-	r := remains{adopts: err == nil && adopts != 0 && listed, known: map[int]bool{}}
+	before, _ := children()
+	r := remains{adopts: err == nil && adopts != 0, known: map[int]bool{}}
 	for _, pid := range before {
 		r.known[pid] = true
 	}
