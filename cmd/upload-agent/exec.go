@@ -36,8 +36,10 @@ func execCommand(io *stdio) *cli.Command {
 		Usage:     "run a command as a task of a queue, from the claim until it is reported completed",
 		UsageText: "upload-agent exec --queue URL (--task-id ID | --claim FILE) [OPTIONS] -- COMMAND ARGUMENTS...",
 		Description: "Claims the task, or takes the claim that another program made, runs COMMAND, and stores its\n" +
-			"output, the artifacts and the result. The exit status is the command's own; 7 if the claim was\n" +
-			"lost, 125 if the run could not be completed. The queue is tried for two minutes before that.\n" +
+			"output, the artifacts and the result. The exit status is the command's own; 124 if it ran into\n" +
+			"--timeout, 7 if the claim was lost, 125 if the run could not be completed. The queue is tried for two\n" +
+			"minutes before that. What COMMAND leaves running is ended. It can speak with this agent: see\n" +
+			"\"upload-agent artifact\", \"redact\" and \"status\".\n" +
 			"What could not be completed in time is kept, and \"upload-agent resume\" goes on with it.",
 		Flags: append([]cli.Flag{
 			queueFlag(), storageFlag(),
