@@ -60,6 +60,7 @@ func (c child) run(ctx context.Context, signals <-chan os.Signal) (exit, error) 
 	runtime.LockOSThread()  // the command dies with the thread that starts it, see dieWithUs
 	defer runtime.UnlockOSThread()
 	s := &steering{child: c, cmd: cmd, group: group, left: newRemains(), out: out, ended: make(chan struct{})}
+	defer s.listen()()
 	err = cmd.Start()
 	out.begin()
 	if err != nil {

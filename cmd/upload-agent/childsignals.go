@@ -18,6 +18,9 @@ type steering struct {
 	out   *outputs
 	ended chan struct{} // closed when the command has ended; what it has started may go on
 
+	also     <-chan os.Signal // what is passed on and ends nothing
+	orphaned <-chan os.Signal // something that the command has left has ended
+
 	timedOut bool
 	lost     error // why the log could not be told
 
@@ -27,13 +30,17 @@ type steering struct {
 	cutOff  <-chan time.Time // when its output is not waited for any more
 }
 
+// listen has to come before the command: from there on signals may be meant for it.
+func (s *steering) listen() (forget func()) {
+	var forgetPassed, forgetOrphans func()
+	s.also, forgetPassed = alsoPassed(s.group)
+	s.orphaned, forgetOrphans = orphanedProcesses()
+	return func() { forgetPassed(); forgetOrphans() }
+}
+
 // steer works until the command has ended and nobody holds its output open. When its time is over, or ctx, it is told to terminate, and killed
 // after the grace with all that it has started; at once, if a signal has used up the grace.
 func (s *steering) steer(ctx context.Context, signals <-chan os.Signal) {
-	also, stop := alsoPassed(s.group)
-	defer stop()
-	orphaned, forget := orphanedProcesses()
-	defer forget()
 	tick := time.NewTicker(sweepRhythm)
 	defer tick.Stop()
 	done, ended, copied := ctx.Done(), (<-chan struct{})(s.ended), (<-chan struct{})(nil)
@@ -57,11 +64,11 @@ func (s *steering) steer(ctx context.Context, signals <-chan os.Signal) {
 				s.send(signal)
 			}
 			s.endRest()
-		case signal := <-also:
+		case signal := <-s.also:
 			if !suspend(signal, s.send, s.ended) {
 				s.send(signal)
 			}
-		case <-orphaned:
+		case <-s.orphaned:
 			s.left.living() // and no zombies
 		case <-timeout:
 			s.timedOut = true
