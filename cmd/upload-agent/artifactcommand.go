@@ -34,6 +34,7 @@ func artifactUploadCommand(io *stdio) *cli.Command {
 			"has to see the same folders, and it serves processes of its own user and root only.",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait until they are stored; leave the files as they are until the run ends", Sources: env("no-wait")},
+			&cli.BoolFlag{Name: "replace", Usage: "take the place of artifacts that have these names already", Sources: env("replace")},
 			&cli.StringSliceFlag{Name: "exclude", Usage: "leave out of folders and globs what `GLOB` matches, as exec does; may be repeated (in the environment: one)", Sources: env("exclude")},
 			&cli.StringFlag{Name: "symlinks", Value: "inside", Usage: "symbolic links: `WHICH` are followed: inside (those that stay in the folder), follow (all) or skip (none)", Sources: env("symlinks")},
 			&cli.StringFlag{Name: "gzip", Value: "off", Usage: "`WHEN` they are stored gzipped: auto (where that saves a tenth) or off", Sources: env("gzip")},
@@ -44,7 +45,7 @@ func artifactUploadCommand(io *stdio) *cli.Command {
 
 func uploadArtifacts(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	u := socket.Upload{
-		Specs: cmd.Args().Slice(), Exclude: cmd.StringSlice("exclude"), Symlinks: cmd.String("symlinks"), NoWait: cmd.Bool("no-wait"),
+		Specs: cmd.Args().Slice(), Exclude: cmd.StringSlice("exclude"), Symlinks: cmd.String("symlinks"), NoWait: cmd.Bool("no-wait"), Replace: cmd.Bool("replace"),
 	}
 	if _, err := parseArtifacts(u.Specs); err != nil {
 		return usageError(err)

@@ -30,8 +30,9 @@ type Upload struct {
 	Exclude []string `json:"exclude,omitempty"`
 	// Symlinks are inside, follow or skip, as files.Options have it. Default: inside.
 	Symlinks string `json:"symlinks,omitempty"`
-	// Gzip is as in agent.ArtifactOptions.
-	Gzip bool `json:"gzip,omitempty"`
+	// Gzip and Replace are as in agent.ArtifactOptions.
+	Gzip    bool `json:"gzip,omitempty"`
+	Replace bool `json:"replace,omitempty"`
 	// NoWait answers when the files are added, not when they are stored: until then they have to stay as they are.
 	NoWait bool `json:"noWait,omitempty"`
 }

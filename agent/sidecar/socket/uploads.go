@@ -47,7 +47,7 @@ func addFiles(ctx context.Context, run Run, found []files.File, asked Upload, an
 	slices.SortStableFunc(found, func(a, b files.File) int { return cmp.Compare(a.Size, b.Size) })
 	var added []string
 	for _, f := range found {
-		err := run.AddArtifact(f.Name, f.Source, agent.ArtifactOptions{Gzip: asked.Gzip})
+		err := run.AddArtifact(f.Name, f.Source, agent.ArtifactOptions{Gzip: asked.Gzip, Replace: asked.Replace})
 		switch {
 		case err == nil && asked.NoWait:
 			answer.file(File{Name: f.Name, State: Waiting})
