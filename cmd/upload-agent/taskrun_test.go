@@ -16,6 +16,7 @@ import (
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/agenttest"
 	"github.com/taskcluster/upload-agent/livelog"
+	"github.com/taskcluster/upload-agent/upload"
 )
 
 // Part of the log is lost: nothing is reported, and what there is of the log can be read.
@@ -27,7 +28,7 @@ func TestLostLogIsNotReported(t *testing.T) {
 	}
 	defer server.Close()
 	var stderr bytes.Buffer
-	run := taskRun{io: &stdio{in: strings.NewReader(""), out: io.Discard, err: &stderr}, logger: slog.New(slog.DiscardHandler), grace: time.Second, progress: noProgress()}
+	run := taskRun{io: &stdio{in: strings.NewReader(""), out: io.Discard, err: &stderr}, logger: slog.New(slog.DiscardHandler), grace: time.Second, uploads: upload.New(upload.Options{}), progress: noProgress()}
 	if err := run.claimFrom(t.Context(), server, nil); err != nil {
 		t.Fatal(err)
 	}
