@@ -42,12 +42,15 @@ var catalog = []entry{
 	{doc: CompletedMessage{}, title: "Task completed message", about: "Says that a run was completed; its result.json can be read."},
 	{doc: FailedMessage{}, title: "Task failed message", about: "Says that the infrastructure could not run a task to completion."},
 	{doc: LogIndex{}, title: "Log index", about: "The index of a live log: its stored parts, and its newest bytes.", check: checkLogIndex},
+	{doc: AgentStatus{}, title: "Agent status", about: "What an agent that serves many runs says of itself."},
+	{doc: Config{}, title: "Configuration", about: "What the command line takes, by the names of the flags: for all commands, or for one. Written in YAML."},
 }
 
 // parts describes the objects inside documents that have no member of their own to describe them.
 var parts = map[reflect.Type]string{
 	reflect.TypeFor[Run]():             "A run of the task.",
 	reflect.TypeFor[Chunk]():           "A stored part of the log.",
+	reflect.TypeFor[AgentRun]():        "A run of the agent.",
 	reflect.TypeFor[ArtifactRequest](): "What has to be known of an artifact before its URL is signed.",
 	reflect.TypeFor[ArtifactURLs]():    "Where the artifact is put, and where it is read.",
 	reflect.TypeFor[TaskPutURLs]():     "Where the definition of the task is put.",

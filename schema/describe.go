@@ -95,6 +95,10 @@ func describeString(s *jsonschema.Schema) string {
 		return `a time in UTC such as "2014-04-26T12:00:00.000Z"`
 	case s.Pattern == idPattern:
 		return "an identifier of 1 to 22 characters from A-Z a-z 0-9 _ -"
+	case s.Pattern == durationPattern:
+		return `a time such as "30s" or "1h30m"`
+	case s.Pattern == sizePattern:
+		return `a size such as "1GiB" or "500MB"`
 	case s.Pattern == slugPattern:
 		return "a task id of 22 characters from A-Z a-z 0-9 _ -"
 	}

@@ -66,3 +66,9 @@ func (FailedMessage) SchemaName() string { return "task-failed-message" }
 
 // SchemaName is "log-index".
 func (LogIndex) SchemaName() string { return "log-index" }
+
+// SchemaName is "agent-status".
+func (AgentStatus) SchemaName() string { return "agent-status" }
+
+// SchemaName is "config".
+func (Config) SchemaName() string { return "config" }

@@ -18,6 +18,9 @@ const (
 	slugPattern = `^[A-Za-z0-9_-]{22}$`
 	// utcPattern adds to the format date-time that the offset is that of UTC.
 	utcPattern = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|\+00:00)$`
+	// durationPattern and sizePattern are what the flags take.
+	durationPattern = `^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$|^0$`
+	sizePattern     = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)( *([KMGTkmgt][Ii]?)?[Bb])?$`
 )
 
 // form is one document's schema: as a tree, to say what is expected where, and compiled.
@@ -94,6 +97,12 @@ func leaf(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "integer", Format: "int32", Minimum: "0", Maximum: "1000"}
 	case reflect.TypeFor[TaskState]():
 		return &jsonschema.Schema{Type: "string", Enum: []any{Pending, Running, Completed, Failed}}
+	case reflect.TypeFor[AgentState]():
+		return &jsonschema.Schema{Type: "string", Enum: []any{AgentStarting, AgentReady, AgentStopping}}
+	case reflect.TypeFor[Duration]():
+		return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
+	case reflect.TypeFor[Size]():
+		return &jsonschema.Schema{Type: "string", Pattern: sizePattern}
 	case reflect.TypeFor[Reason]():
 		return &jsonschema.Schema{Type: "string", Enum: []any{
 			ReasonNone, ReasonDeadlineExceeded, ReasonRetriesExhausted, ReasonCanceled, ReasonRerunRequested,

@@ -1,0 +1,118 @@
+package schema
+
+// Config is the agent's configuration file: what its command line takes, by the names of the flags. It is written in YAML.
+//
+// What stands at the top counts for every command that has such a flag; what stands below Commands counts for that command, and
+// more. A flag on the command line or in the environment counts more than the file.
+type Config struct {
+	ConfigLog
+	Queue      string         `json:"queue,omitempty" jsonschema_description:"URL of the queue's API, ending in /v1."`
+	Storage    string         `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
+	State      string         `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
+	Grace      Duration       `json:"grace,omitempty" jsonschema_description:"How long runs have to end after the first SIGINT or SIGTERM."`
+	LogLimit   Size           `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	Exclude    []string       `json:"exclude,omitempty" jsonschema_description:"Globs of what is left out of folders and globs of artifacts."`
+	Symlinks   string         `json:"symlinks,omitempty" jsonschema:"enum=inside,enum=follow,enum=skip" jsonschema_description:"Which symbolic links among the artifacts are followed."`
+	Gzip       string         `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
+	RedactEnv  []string       `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
+	RedactFile string         `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
+	Commands   ConfigCommands `json:"commands,omitempty" jsonschema_description:"Settings for single commands."`
+}
+
+// Duration is a time as the flags take it, such as "30s" or "1h30m".
+type Duration string
+
+// Size is a number of bytes as the flags take it, such as "1GiB", "500MB" or "65536".
+type Size string
+
+// ConfigCommands are the settings for single commands.
+type ConfigCommands struct {
+	Simulate ConfigSimulate `json:"simulate,omitempty" jsonschema_description:"Settings for simulate."`
+	Exec     ConfigExec     `json:"exec,omitempty" jsonschema_description:"Settings for exec."`
+	Resume   ConfigResume   `json:"resume,omitempty" jsonschema_description:"Settings for resume."`
+	Queue    ConfigQueue    `json:"queue,omitempty" jsonschema_description:"Settings for queue, the embedded queue and storage."`
+	Inspect  ConfigInspect  `json:"inspect,omitempty" jsonschema_description:"Settings for inspect."`
+	Tail     ConfigTail     `json:"tail,omitempty" jsonschema_description:"Settings for tail."`
+}
+
+// ConfigLog says what is logged on stderr.
+type ConfigLog struct {
+	LogLevel  string `json:"log-level,omitempty" jsonschema:"enum=debug,enum=info,enum=warn,enum=error" jsonschema_description:"What is logged on stderr."`
+	LogFormat string `json:"log-format,omitempty" jsonschema:"enum=text,enum=json" jsonschema_description:"How it is logged."`
+}
+
+// ConfigRun are the settings of the commands that run a command as a task.
+type ConfigRun struct {
+	ConfigLog
+	Artifact   []string `json:"artifact,omitempty" jsonschema_description:"Artifacts to store when the command has ended: NAME=PATH, a folder, or a glob."`
+	Exclude    []string `json:"exclude,omitempty" jsonschema_description:"Globs of what is left out of folders and globs of artifacts."`
+	Symlinks   string   `json:"symlinks,omitempty" jsonschema:"enum=inside,enum=follow,enum=skip" jsonschema_description:"Which symbolic links among the artifacts are followed."`
+	Gzip       string   `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
+	Grace      Duration `json:"grace,omitempty" jsonschema_description:"How long the run has to end after the first SIGINT or SIGTERM."`
+	LogLimit   Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	Stream     string   `json:"stream,omitempty" jsonschema_description:"Address, host:port, at which the log is served to readers while it is written."`
+	StreamURL  string   `json:"stream-url,omitempty" jsonschema_description:"URL at which readers reach that address."`
+	RedactEnv  []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
+	RedactFile string   `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
+}
+
+// ConfigSimulate are the settings for simulate.
+type ConfigSimulate struct {
+	ConfigRun
+	Dir   string `json:"dir,omitempty" jsonschema_description:"Folder of the storage."`
+	Serve string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+	Fault string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
+	Seed  int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
+}
+
+// ConfigExec are the settings for exec.
+type ConfigExec struct {
+	ConfigRun
+	Queue       string `json:"queue,omitempty" jsonschema_description:"URL of the queue's API, ending in /v1."`
+	Storage     string `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
+	TaskID      string `json:"task-id,omitempty" jsonschema_description:"Task to claim."`
+	Claim       string `json:"claim,omitempty" jsonschema_description:"File that holds the claim to take."`
+	WorkerGroup string `json:"worker-group,omitempty" jsonschema_description:"Group of the worker as which a task is claimed."`
+	WorkerID    string `json:"worker-id,omitempty" jsonschema_description:"Worker as which a task is claimed."`
+	State       string `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of the run."`
+}
+
+// ConfigResume are the settings for resume.
+type ConfigResume struct {
+	ConfigLog
+	Queue   string   `json:"queue,omitempty" jsonschema_description:"URL of the queue whose runs are resumed."`
+	State   string   `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
+	Storage string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
+	Grace   Duration `json:"grace,omitempty" jsonschema_description:"How long the runs have to end after the first SIGINT or SIGTERM."`
+	JSON    bool     `json:"json,omitempty" jsonschema_description:"Whether to print JSON."`
+}
+
+// ConfigQueue are the settings for queue.
+type ConfigQueue struct {
+	ConfigLog
+	Dir           string `json:"dir,omitempty" jsonschema_description:"Folder of the storage."`
+	Listen        string `json:"listen,omitempty" jsonschema_description:"Address at which the queue is served."`
+	StorageListen string `json:"storage-listen,omitempty" jsonschema_description:"Address at which the storage is served."`
+	Serve         string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+	Fault         string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
+	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
+}
+
+// ConfigInspect are the settings for inspect.
+type ConfigInspect struct {
+	ConfigLog
+	Storage string `json:"storage,omitempty" jsonschema_description:"URL of the task storage."`
+	Serve   string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+}
+
+// ConfigTail are the settings for tail.
+type ConfigTail struct {
+	ConfigLog
+	Follow      bool     `json:"follow,omitempty" jsonschema_description:"Whether to go on until the log is complete."`
+	Lines       int      `json:"lines,omitempty" jsonschema:"minimum=0" jsonschema_description:"How many lines of the end to begin with."`
+	Offset      int64    `json:"offset,omitempty" jsonschema:"minimum=0" jsonschema_description:"Byte to begin at, from 0."`
+	Raw         bool     `json:"raw,omitempty" jsonschema_description:"Whether to print the bytes as they are on a terminal, too."`
+	Storage     string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage."`
+	Queue       string   `json:"queue,omitempty" jsonschema_description:"URL of the queue that is asked whether a run has ended."`
+	GiveUpAfter Duration `json:"give-up-after,omitempty" jsonschema_description:"How long the log of a run that has ended must stay as it is to count as unfinished."`
+}
