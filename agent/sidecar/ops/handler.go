@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -141,17 +142,7 @@ func (r Run) document() schema.AgentRun {
 // plain is a text that a document can hold: the name of a folder may be any bytes.
 func plain(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
+var urls = regexp.MustCompile(`[^\s"'(),;]*://[^\s"']*`)
+
 // withoutSecrets redacts the URLs in a text: any of them may be a signed one.
-func withoutSecrets(text string) string {
-	text = plain(text)
-	if !strings.Contains(text, "://") {
-		return text
-	}
-	words := strings.Split(text, " ")
-	for i, word := range words {
-		if strings.Contains(word, "://") {
-			words[i] = schema.Redact(strings.Trim(word, `"'(),;:`))
-		}
-	}
-	return strings.Join(words, " ")
-}
+func withoutSecrets(text string) string { return urls.ReplaceAllStringFunc(plain(text), schema.Redact) }
