@@ -47,21 +47,30 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
+	app, _ := newAppWithSettings(stdin, stdout, stderr)
+	return app
+}
+
+// newAppWithSettings tells, too, where the flags get their values from.
+func newAppWithSettings(stdin io.Reader, stdout, stderr io.Writer) (*cli.Command, *settings) {
 	io := &stdio{in: stdin, out: stdout, err: stderr, side: &aside{to: stderr}}
 	app := &cli.Command{
 		Name:      "upload-agent",
 		Usage:     "stores the logs, artifacts and results of task runs, and only then reports them completed",
 		UsageText: "upload-agent COMMAND [OPTIONS] [ARGUMENTS]",
 		Description: "Start with \"upload-agent simulate -- COMMAND\": it needs no queue and no cloud.\n" +
-			"Every option can be given in the environment, as UPLOAD_AGENT_ and its name in capitals.",
+			"Every option can be given in the environment, as UPLOAD_AGENT_ and its name in capitals, or in the file\n" +
+			"that --config names: 'upload-agent config show' tells what counts, and why.",
 		Reader: stdin, Writer: stdout, ErrWriter: stderr,
-		Version:        version(),
-		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+		Version:               version(),
+		EnableShellCompletion: completing(),
+		ExitErrHandler:        func(context.Context, *cli.Command, error) {},
 		Commands: []*cli.Command{
 			simulateCommand(io), execCommand(io), resumeCommand(io), queueCommand(io),
 			inspectCommand(io), tailCommand(io),
 			artifactCommand(io), redactCommand(io), statusCommand(io),
 			schemaCommand(io), validateCommand(io), versionCommand(io),
+			configCommand(io), completionCommand(io), manCommand(io),
 		},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if name := cmd.Args().First(); name != "" {
@@ -76,7 +85,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 		command.DisableSliceFlagSeparator = true // a comma in a name or a glob is part of it
 		command.HideHelpCommand = true           // "exec -- help" runs a program of that name
 	}
-	return app
+	return app, useSettings(app)
 }
 
 // onUsageError keeps the command line package from printing a page of help.
