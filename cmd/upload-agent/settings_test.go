@@ -172,6 +172,7 @@ func TestCompletionInBash(t *testing.T) {
 		"a shell":              {`upload-agent completion z`, "zsh"},
 		"behind a value":       {`upload-agent exec --queue ht`, ""},
 		"the task's command":   {`upload-agent exec -- --w`, ""},
+		"nothing of it":        {`upload-agent exec -- ""`, ""},
 		"nothing is evaluated": {`upload-agent exec '$(touch evaluated)' --work`, "--worker-group --worker-id"},
 	} {
 		t.Run(name, func(t *testing.T) {

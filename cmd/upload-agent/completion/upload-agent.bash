@@ -1,9 +1,12 @@
 # Completion of upload-agent for bash 3.2 and later. To have it: source <(upload-agent completion bash)
 _upload_agent() {
-	local current=${COMP_WORDS[COMP_CWORD]} line
+	local current=${COMP_WORDS[COMP_CWORD]} line word
 	local -a before=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
-	if [[ $current == -* ]]; then before+=("$current"); fi
 	COMPREPLY=()
+	for word in ${before[@]+"${before[@]}"}; do
+		if [[ $word == -- ]]; then return; fi # what follows is the command of a task
+	done
+	if [[ $current == -* ]]; then before+=("$current"); fi
 	while IFS= read -r line; do
 		line=${line%%:*}
 		if [[ -n $line && $line == "$current"* ]]; then COMPREPLY+=("$line"); fi

@@ -2,6 +2,9 @@
 function __upload_agent_complete
     set -l before (commandline -opc)
     set -e before[1]
+    if contains -- -- $before # what follows is the command of a task
+        return
+    end
     set -l current (commandline -ct)
     if string match -q -- '-*' "$current"
         set -a before "$current"
