@@ -37,13 +37,13 @@ var catalog = []entry{
 	{doc: DefineTasksAnswer{}, title: "Define tasks answer", about: "Ids of new tasks, and signed URLs for their definitions.", extend: tasksByID},
 	{doc: AMQPAnswer{}, title: "AMQP connection string answer", about: "How to connect to the message broker."},
 	{doc: ErrorAnswer{}, title: "Error answer", about: "What the queue says when it refuses."},
+	{doc: AgentStatus{}, title: "Agent status", about: "What an agent that serves many runs says of itself."},
+	{doc: Config{}, title: "Configuration", about: "What the command line takes, by the names of the flags: for all commands, or for one. Written in YAML."},
 	{doc: PendingMessage{}, title: "Task pending message", about: "Says that a task waits for a worker."},
 	{doc: RunningMessage{}, title: "Task running message", about: "Says that a run of a task has started."},
 	{doc: CompletedMessage{}, title: "Task completed message", about: "Says that a run was completed; its result.json can be read."},
 	{doc: FailedMessage{}, title: "Task failed message", about: "Says that the infrastructure could not run a task to completion."},
 	{doc: LogIndex{}, title: "Log index", about: "The index of a live log: its stored parts, and its newest bytes.", check: checkLogIndex},
-	{doc: AgentStatus{}, title: "Agent status", about: "What an agent that serves many runs says of itself."},
-	{doc: Config{}, title: "Configuration", about: "What the command line takes, by the names of the flags: for all commands, or for one. Written in YAML."},
 }
 
 // parts describes the objects inside documents that have no member of their own to describe them.
