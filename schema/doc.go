@@ -4,7 +4,8 @@
 // The documents of the task storage are [Task], [Logs], [Result] and [Resolution]; those of the queue's HTTP API are
 // the requests and answers such as [ClaimRequest] and [ClaimAnswer]; those of its events are the four messages such as
 // [CompletedMessage]. Their shapes are those of the queue's published schemas, version [Version]. [Claim] (claim.json, how a worker
-// hands its claim to an agent) and [LogIndex] (a log while it is written) are our own.
+// hands its claim to an agent), [LogIndex] (a log while it is written), [AgentStatus] (what an agent says of itself) and [Config] (its
+// configuration file, which is YAML: see [ValidateValue]) are our own.
 //
 // What the package promises:
 //
