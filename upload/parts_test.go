@@ -271,6 +271,37 @@ func TestFileShrinksOrChangesDuringTheUploadInParts(t *testing.T) {
 	}
 }
 
+// A file that is only appended to while its parts are sent is stored as it was when it was opened.
+func TestFileGrowsDuringTheUploadInParts(t *testing.T) {
+	forParts(t, agenttest.Options{}, func(t *testing.T, r *partsRig, data []byte) {
+		path := file(t, data)
+		then := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(path, then, then); err != nil {
+			t.Fatal(err)
+		}
+		var once sync.Once
+		c := client(t, func(o *upload.Options) { o.PartsAtOnce = 1 }, tampering(func(req *http.Request, _ *http.Response) {
+			if !isPart(req) {
+				return
+			}
+			once.Do(func() {
+				f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, err = f.Write(random(mib))
+				if err := errors.Join(err, f.Close()); err != nil {
+					t.Error(err)
+				}
+			})
+		}))
+		got, err := r.put(within(t), c, "a", upload.File(path), int64(len(data)))
+		r.wantReceiptOf(got, err, data, 3)
+		r.wantStored("a", data)
+	})
+}
+
 // The part URLs that are left expire amid the upload; so do credentials. What had been stored stays stored.
 func TestPartURLsAndCredentialsExpire(t *testing.T) {
 	for _, kind := range inPartsOnly {
