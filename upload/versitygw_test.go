@@ -27,7 +27,7 @@ import (
 func TestVersitygw(t *testing.T) {
 	t.Parallel()
 	required := os.Getenv("UPLOAD_AGENT_REQUIRE_REAL") == "1"
-	path, ok := versitygw.Find()
+	_, ok := versitygw.Find()
 	if !ok && !required && !strings.Contains(flag.Lookup("test.run").Value.String(), "Versitygw") {
 		t.Skip("NOT TESTED against a real S3 server: there is none yet. To build versitygw and test: go test ./upload -run TestVersitygw")
 	}
