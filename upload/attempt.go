@@ -60,7 +60,7 @@ func (p *put) attempt() (proof, *failure) {
 		if cause := context.Cause(ctx); cause != nil && p.ctx.Err() == nil {
 			err = cause
 		}
-		p.unanswered = p.unanswered || n > 0 && n == p.content.size
+		p.unanswered = p.unanswered || n > 0
 		f := p.broken(err)
 		f.what.Proxy, f.what.Status = proxy, max(f.what.Status, a.status)
 		return proof{}, f

@@ -67,7 +67,7 @@ type put struct {
 	rehashed  bool // a digest mismatch was tried again; not a second time
 	plain     bool // without Expect
 
-	unanswered         bool // all bytes were sent once, and no answer came: the storage may have stored them, or be about to
+	unanswered         bool // bytes were sent, and no answer came: the storage may have stored them, or be about to
 	attempts, renewals int
 	proof              proof
 	last               *failure  // of the last attempt that failed by itself
