@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -14,8 +13,6 @@ import (
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/upload"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // What a run's summary looks like.
 func TestSummary(t *testing.T) {
