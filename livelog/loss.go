@@ -20,6 +20,9 @@ type Loss struct {
 	// At is where in the log the newest place is at which bytes are missing. There, unless Open, are Block bytes of which
 	// the first ones are the mark and the others what was written last.
 	At, Block int64
+
+	// Own are the bytes of the log, up to the end of that block, that nobody wrote but the quota: its marks.
+	Own int64
 }
 
 // Any says that something is missing.

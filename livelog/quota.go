@@ -48,6 +48,7 @@ type Quota struct {
 	tail    *tail // the newest bytes of a log that has reached its limit; nil: before, and where the disk does not take them
 	held    *ring // the newest bytes that the disk does not take; nil: there are none
 	marked  Loss  // up to the newest mark
+	own     int64 // bytes of the spool that are the quota's own lines
 	reason  string
 
 	piece   []byte           // being written through
@@ -62,7 +63,7 @@ func NewQuota(s *Spool, o QuotaOptions) (*Quota, error) {
 	if o.Limit == 0 {
 		o.Limit = DefaultLimit
 	}
-	q := &Quota{spool: s, o: o, marked: o.Loss}
+	q := &Quota{spool: s, o: o, marked: o.Loss, own: o.Loss.Own}
 	q.failed = q.fail
 	switch {
 	case o.Limit < 0:
@@ -178,7 +179,8 @@ func (q *Quota) reachLimit() error {
 	q.limited = true
 	if !q.noticed && !behindTail {
 		// Durable before there is a file of the tail: one that survives a power cut shall find all that is before it.
-		err := q.spool.add(strings.NewReader(q.lineBreak()+notice(q.o.Limit)), func(int64) error { return nil })
+		text := q.lineBreak() + notice(q.o.Limit)
+		err := q.spool.add(strings.NewReader(text), func(int64) error { return nil })
 		if q.spool.died() != nil {
 			return err
 		}
@@ -186,6 +188,7 @@ func (q *Quota) reachLimit() error {
 			return q.hold(&ring{}, err)
 		}
 		q.noticed = true
+		q.own += int64(len(text))
 	}
 	q.reason = limitReason(q.o.Limit)
 	if q.o.Tail == nil {
@@ -237,7 +240,7 @@ func (q *Quota) putHeld(room int64) error {
 	if r.lost() || q.noticed {
 		marked = q.mark(r.bytes, r.lines, r.atLeast)
 	}
-	err := q.put(io.MultiReader(strings.NewReader(marked), bytes.NewReader(r.data)), int64(len(marked)+len(r.data)), room, r.bytes, r.lines, r.atLeast)
+	err := q.put(marked, bytes.NewReader(r.data), int64(len(r.data)), room, Loss{Bytes: r.bytes, Lines: r.lines, AtLeast: r.atLeast})
 	if err == nil {
 		q.held = nil
 	}
@@ -256,7 +259,7 @@ func (q *Quota) putTail() error {
 	if from > 0 || q.noticed {
 		marked = q.mark(from, lines, false)
 	}
-	return q.put(io.MultiReader(strings.NewReader(marked), t.reader(from)), int64(len(marked))+t.end-from, room, from, lines, false)
+	return q.put(marked, t.reader(from), t.end-from, room, Loss{Bytes: from, Lines: lines})
 }
 
 var (
@@ -264,26 +267,27 @@ var (
 	errChanged = errors.New("the files of the tail have changed")
 )
 
-// put appends a block of that size, and remembers that what is missing before it is marked.
-func (q *Quota) put(r io.Reader, size, room, bytes, lines int64, atLeast bool) error {
+// put appends a mark of what is lost and, of that length, what follows; and remembers that it is marked.
+func (q *Quota) put(marked string, r io.Reader, length, room int64, lost Loss) error {
+	size := int64(len(marked)) + length
 	if size > room {
 		return errNoRoom
 	}
 	now := Loss{
-		Bytes: q.marked.Bytes + bytes, Lines: q.marked.Lines + lines, AtLeast: q.marked.AtLeast || atLeast,
-		Reason: q.marked.Reason, At: q.spool.Size(), Block: size,
+		Bytes: q.marked.Bytes + lost.Bytes, Lines: q.marked.Lines + lost.Lines, AtLeast: q.marked.AtLeast || lost.AtLeast,
+		Reason: q.marked.Reason, At: q.spool.Size(), Block: size, Own: q.own + int64(len(marked)),
 	}
-	if bytes > 0 || atLeast {
+	if lost.Any() {
 		now.Reason = q.reason
 	}
-	err := q.spool.add(r, func(n int64) error {
+	err := q.spool.add(io.MultiReader(strings.NewReader(marked), r), func(n int64) error {
 		if n != size {
 			return errChanged
 		}
 		return q.tell(now)
 	})
 	if err == nil {
-		q.marked = now
+		q.marked, q.own = now, now.Own
 		q.noticed = false
 	}
 	return err
@@ -351,9 +355,18 @@ func (q *Quota) lost() Loss {
 	default:
 		return l
 	}
-	l.Open, l.At, l.Block = true, q.spool.Size(), 0
+	l.Open, l.At, l.Block, l.Own = true, q.spool.Size(), 0, q.own
 	l.Bytes += l.Unmarked
 	l.Lines += l.UnmarkedLines
 	l.Reason = q.reason
 	return l
+}
+
+// Taken is how many bytes were written to the log in all: those that are in it, those that are kept for its end, and those that it
+// counts as missing. After the process has died that is what outlived it, and the next one's Quota says the same: whoever
+// can read again what he wrote goes on with the byte of that number.
+func (q *Quota) Taken() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.spool.Size() - q.own + q.lost().Bytes
 }

@@ -12,7 +12,7 @@ func (q *Quota) takeUp() error {
 		q.limited = q.spool.Size() >= q.head
 		q.held = &ring{bytes: before.Unmarked, lines: before.UnmarkedLines, atLeast: true}
 		q.reason = before.Reason
-		q.marked = Loss{Bytes: before.Bytes - before.Unmarked, Lines: before.Lines - before.UnmarkedLines, AtLeast: before.AtLeast, Reason: before.Reason}
+		q.marked = Loss{Bytes: before.Bytes - before.Unmarked, Lines: before.Lines - before.UnmarkedLines, AtLeast: before.AtLeast, Reason: before.Reason, Own: before.Own}
 		return q.removeTails()
 	}
 	marked := before.At + before.Block
@@ -24,6 +24,7 @@ func (q *Quota) takeUp() error {
 		if found != nil {
 			q.tail, q.limited, q.noticed = found, true, before.Block == 0 || found.at > marked
 			q.reason = limitReason(q.o.Limit)
+			q.own += max(found.at-max(q.head, marked), 0) // the notice
 			return q.spool.takeBack(found.at)
 		}
 	}
@@ -36,6 +37,7 @@ func (q *Quota) takeUp() error {
 	for _, text := range []string{notice(q.o.Limit), "\n" + notice(q.o.Limit)} {
 		if q.holds(text, end) {
 			q.noticed, end = true, end+int64(len(text))
+			q.own += int64(len(text))
 			break
 		}
 	}

@@ -90,6 +90,7 @@ type Loss struct {
 	Open          bool   `json:"open,omitempty"`
 	At            int64  `json:"at"`
 	Block         int64  `json:"block"`
+	Own           int64  `json:"own,omitempty"`
 }
 
 // Outcome is what the worker said of the run, and how long its logs were then.

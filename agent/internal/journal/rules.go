@@ -75,7 +75,7 @@ func (r Record) fault(rule rule) string {
 		return fmt.Sprintf("a chunk cannot have %d bytes at %d", r.Chunk.Size, r.Chunk.Offset)
 	case r.Receipt != nil && r.Receipt.Size < 0, r.Frozen != nil && r.Frozen.Size < 0:
 		return "a size is negative"
-	case r.Loss != nil && min(r.Loss.Bytes, r.Loss.Lines, r.Loss.Unmarked, r.Loss.UnmarkedLines, r.Loss.At, r.Loss.Block) < 0:
+	case r.Loss != nil && min(r.Loss.Bytes, r.Loss.Lines, r.Loss.Unmarked, r.Loss.UnmarkedLines, r.Loss.At, r.Loss.Block, r.Loss.Own) < 0:
 		return "a number of a loss is negative"
 	case r.Frozen != nil && r.Frozen.Digest == "":
 		return "the digest is empty"
