@@ -44,6 +44,8 @@ var catalog = []entry{
 	{doc: CompletedMessage{}, title: "Task completed message", about: "Says that a run was completed; its result.json can be read."},
 	{doc: FailedMessage{}, title: "Task failed message", about: "Says that the infrastructure could not run a task to completion."},
 	{doc: LogIndex{}, title: "Log index", about: "The index of a live log: its stored parts, and its newest bytes.", check: checkLogIndex},
+	{doc: Finish{}, title: "Finish", about: "How a run ended, as the worker of a run folder says: finish.json."},
+	{doc: Status{}, title: "Status", about: "What has become of the run of a run folder: status.json."},
 }
 
 // parts describes the objects inside documents that have no member of their own to describe them.

@@ -107,6 +107,10 @@ func leaf(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Enum: []any{
 			ReasonNone, ReasonDeadlineExceeded, ReasonRetriesExhausted, ReasonCanceled, ReasonRerunRequested,
 		}}
+	case reflect.TypeFor[Phase]():
+		return &jsonschema.Schema{Type: "string", Enum: []any{
+			PhaseRefused, PhaseWaiting, PhaseRunning, PhaseFinishing, PhaseResultStored, PhaseCompleted, PhaseClaimLost, PhaseFailed,
+		}}
 	case reflect.TypeFor[int]():
 		return &jsonschema.Schema{Type: "integer", Format: "int32"}
 	case reflect.TypeFor[int64]():

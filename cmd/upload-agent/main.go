@@ -66,7 +66,7 @@ func newAppWithSettings(stdin io.Reader, stdout, stderr io.Writer) (*cli.Command
 		EnableShellCompletion: completing(),
 		ExitErrHandler:        func(context.Context, *cli.Command, error) {},
 		Commands: []*cli.Command{
-			simulateCommand(io), execCommand(io), resumeCommand(io), queueCommand(io),
+			simulateCommand(io), execCommand(io), sidecarCommand(io), resumeCommand(io), queueCommand(io),
 			inspectCommand(io), tailCommand(io),
 			artifactCommand(io), redactCommand(io), statusCommand(io),
 			schemaCommand(io), validateCommand(io), versionCommand(io),

@@ -1,0 +1,74 @@
+package sidecar
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// The files of a run folder.
+const (
+	claimFile     = "claim.json"
+	finishFile    = "finish.json"
+	statusFile    = "status.json"
+	claimLostFile = "claim-lost"
+	logsDir       = "logs"
+	artifactsDir  = "artifacts"
+)
+
+// The largest that are read.
+const (
+	mostClaim  = 1 << 20
+	mostFinish = 16 << 20
+)
+
+// document is a file of the worker's that is renamed into place. It is read again only when it has changed.
+type document[T schema.Document] struct {
+	name string
+	most int64
+
+	size    int64
+	changed time.Time
+	id      identity
+	known   bool
+	doc     T
+	err     error
+}
+
+// read gives the document, or what is wrong with it: fs.ErrNotExist if it is not there. owners say who may have written it.
+func (d *document[T]) read(root *os.Root, mayOwn func(fs.FileInfo) error) (T, error) {
+	info, err := root.Lstat(d.name)
+	if err != nil {
+		d.known = false
+		return d.doc, withoutPath(err)
+	}
+	id := identify(info)
+	if d.known && d.size == info.Size() && d.changed.Equal(info.ModTime()) && d.id == id {
+		return d.doc, d.err
+	}
+	d.size, d.changed, d.id, d.known = info.Size(), info.ModTime(), id, true
+	d.doc, d.err = d.load(root, mayOwn)
+	if errors.Is(d.err, fs.ErrNotExist) {
+		d.known = false
+	}
+	return d.doc, d.err
+}
+
+func (d *document[T]) load(root *os.Root, mayOwn func(fs.FileInfo) error) (none T, err error) {
+	f, info, err := openPlain(root, d.name)
+	if err != nil {
+		return none, err
+	}
+	defer f.Close() // only read
+	if err := mayOwn(info); err != nil {
+		return none, err
+	}
+	data, err := readWhole(f, d.most)
+	if err != nil {
+		return none, err
+	}
+	return schema.Decode[T](d.name, data)
+}

@@ -1,0 +1,437 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskcluster/upload-agent/agent"
+	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/agent/watch"
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+// folder is one run folder. All of it belongs to the goroutine of serve, but for the board.
+type folder struct {
+	s      *Sidecar
+	name   string
+	info   fs.FileInfo // of the folder itself
+	board  *board
+	over   atomic.Bool // serve has returned, or there was nothing to serve
+	logger *slog.Logger
+
+	root    *os.Root
+	changes <-chan struct{}
+	tick    *time.Ticker
+	claims  document[schema.Claim]
+	ends    document[schema.Finish]
+
+	task    schema.TaskID
+	runID   schema.RunID
+	known   bool // whose run it is
+	current atomic.Pointer[agent.Run]
+}
+
+func newFolder(s *Sidecar, name string) *folder {
+	return &folder{
+		s: s, name: name, board: newBoard(), logger: s.o.Logger.With("folder", name),
+		claims: document[schema.Claim]{name: claimFile, most: mostClaim},
+		ends:   document[schema.Finish]{name: finishFile, most: mostFinish},
+	}
+}
+
+// ended reports whether nobody works on the folder.
+func (f *folder) ended() bool { return f.over.Load() }
+
+// refuseEntry is for what is no folder.
+func (f *folder) refuseEntry(info fs.FileInfo, err error) {
+	if err == nil {
+		err = refused("not a folder but %s", kindOf(info.Mode()))
+	}
+	f.show(schema.PhaseRefused, withoutPath(err).Error())
+	f.over.Store(true)
+}
+
+// serve works on the folder until its run is over, or ctx ends: a run that is finishing may take as long as life.
+func (f *folder) serve(ctx, life context.Context) {
+	defer f.over.Store(true)
+	for {
+		err := f.open()
+		if err == nil {
+			break
+		}
+		f.show(schema.PhaseRefused, err.Error())
+		if !f.await(ctx, nil, nil) {
+			return
+		}
+	}
+	defer f.root.Close() // only read
+	watcher, err := watch.New(filepath.Join(f.s.dir, f.name), watch.Options{Poll: f.s.o.Poll, NoEvents: f.s.o.NoEvents, Hub: &f.s.hub, Logger: f.s.o.Logger})
+	if err != nil {
+		f.show(schema.PhaseRefused, err.Error())
+		return
+	}
+	defer watcher.Close()
+	f.changes = watcher.Changes()
+	f.tick = time.NewTicker(f.s.o.Poll)
+	defer f.tick.Stop()
+	f.untilOver(ctx, life)
+}
+
+// open opens the folder, which has to be one that a worker of ours may have made.
+func (f *folder) open() error {
+	root, info, err := openFolder(f.s.root, f.name)
+	if err != nil {
+		return err
+	}
+	f.root, f.info = root, info
+	uid, ok := ownerOf(info)
+	above, _ := ownerOf(f.s.owner)
+	if us := os.Geteuid(); ok && us != 0 && uid != us && uid != above {
+		return errors.Join(refused("it belongs to user %d, who is neither the agent's nor the one of the folder above it", uid), root.Close())
+	}
+	return nil
+}
+
+// mayOwn says whether a claim or a finish may be from the user that it is from.
+func (f *folder) mayOwn(info fs.FileInfo) error {
+	uid, ok := ownerOf(info)
+	folders, _ := ownerOf(f.info)
+	if ok && uid != folders && uid != os.Geteuid() && uid != 0 {
+		return refused("it belongs to user %d, and the run folder to user %d", uid, folders)
+	}
+	return nil
+}
+
+// show sets the phase, and writes it.
+func (f *folder) show(phase schema.Phase, reason string) {
+	s := f.board.snapshot("").Status
+	s.Phase, s.Reason = phase, printable(reason)
+	f.put(s)
+}
+
+// put shows a status, and writes it.
+func (f *folder) put(s schema.Status) {
+	if f.known {
+		run := f.runID
+		s.TaskID, s.RunID = f.task, &run
+	}
+	for _, m := range []*map[string]int64{&s.Logs, &s.Stored} {
+		if *m == nil {
+			*m = map[string]int64{}
+		}
+	}
+	for _, m := range []*map[string]string{&s.Missing, &s.Problems} {
+		if *m == nil {
+			*m = map[string]string{}
+		}
+	}
+	was := f.board.snapshot("").Status
+	f.board.set(s)
+	if was.Phase != s.Phase || was.Reason != s.Reason {
+		f.logger.Log(context.Background(), levelOf(s.Phase), "run folder", "phase", s.Phase, "reason", s.Reason)
+	}
+	if f.root != nil {
+		f.board.write(f.root)
+	}
+}
+
+func levelOf(p schema.Phase) slog.Level {
+	switch p {
+	case schema.PhaseRefused, schema.PhaseClaimLost, schema.PhaseFailed:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// await waits until it is time to look again, wake wakes, or done is closed: false when ctx has ended, or the folder is gone.
+func (f *folder) await(ctx context.Context, wake <-chan time.Time, done <-chan struct{}) bool {
+	var tick <-chan time.Time
+	if f.tick != nil {
+		tick = f.tick.C
+	} else {
+		timer := time.NewTimer(f.s.o.Poll)
+		defer timer.Stop()
+		tick = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-f.changes:
+	case <-tick:
+	case <-wake:
+	case <-done:
+	}
+	return !f.gone()
+}
+
+// gone reports whether the folder is not there any more, under its name.
+func (f *folder) gone() bool {
+	info, err := f.s.root.Lstat(f.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	return err == nil && !os.SameFile(info, f.info)
+}
+
+// untilOver takes the run of the folder to its end, trying again where that may help.
+func (f *folder) untilOver(ctx, life context.Context) {
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		claim, ok := f.awaitClaim(ctx)
+		if !ok {
+			return
+		}
+		err := f.oneRun(ctx, life, claim)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		phase := schema.PhaseFailed
+		if errors.As(err, new(errRefused)) {
+			phase = schema.PhaseRefused
+		}
+		f.show(phase, fmt.Sprintf("%v; it is tried again", err))
+		timer := time.NewTimer(wait)
+		again := f.claims.changed
+		for fired := false; !fired && f.claims.changed.Equal(again); {
+			select {
+			case <-timer.C:
+				fired = true
+			case <-ctx.Done():
+				fired = true
+			case <-f.changes:
+			case <-f.tick.C:
+			}
+			if f.gone() {
+				timer.Stop()
+				return
+			}
+			_, _ = f.claims.read(f.root, f.mayOwn) // only whether it has changed
+		}
+		timer.Stop()
+	}
+}
+
+// How long a run that cannot be started or ended is left alone.
+const (
+	firstRetry = 2 * time.Second
+	lastRetry  = 2 * time.Minute
+)
+
+// awaitClaim waits for a claim that can be read. A run that has begun is known without it.
+func (f *folder) awaitClaim(ctx context.Context) (schema.Claim, bool) {
+	for {
+		one, begun, recordErr := f.s.records.read(f.name)
+		claim, err := f.claims.read(f.root, f.mayOwn)
+		if recordErr == nil && begun && (one.Over == "" || err != nil) {
+			return schema.Claim{TaskID: one.TaskID, ClaimAnswer: schema.ClaimAnswer{RunID: one.RunID}}, true
+		}
+		if err == nil && !claim.Task().Valid() {
+			err = refused("it does not say whose run it is; add taskId")
+		}
+		switch {
+		case err == nil:
+			return claim, true
+		case errors.Is(err, fs.ErrNotExist):
+			if f.board.snapshot("").Phase != schema.PhaseWaiting || f.hasStatus() {
+				f.show(schema.PhaseWaiting, "there is no claim.json")
+			}
+		default:
+			f.show(schema.PhaseRefused, claimFile+": "+err.Error())
+		}
+		if !f.await(ctx, nil, nil) {
+			return schema.Claim{}, false
+		}
+	}
+}
+
+// hasStatus reports whether something was said of the folder already.
+func (f *folder) hasStatus() bool { return f.board.snapshot("").Reason != "" }
+
+// oneRun takes a run from its claim as far as it comes. The error is why it is not over, nil also when ctx has ended.
+func (f *folder) oneRun(ctx, life context.Context, claim schema.Claim) error {
+	f.task, f.runID, f.known = claim.Task(), claim.RunID, true
+	key := fmt.Sprintf("%s-%d", f.task, f.runID)
+	if other := f.s.takeRun(key, f); other != nil {
+		return refused("the run is that of the folder %s", printable(other.name))
+	}
+	defer f.s.leaveRun(key, f)
+	one, begun, err := f.s.records.read(f.name)
+	switch {
+	case err != nil:
+		return err
+	case begun && (one.TaskID != f.task || one.RunID != f.runID):
+		return refused("%s is for another run now: this folder was that of run %d of task %s; make a folder for each run", claimFile, one.RunID, one.TaskID)
+	case begun && one.Over != "" && !f.keepsClaim(one, key):
+		f.showEnd(one)
+		return nil
+	}
+	if !f.slot(ctx) {
+		return nil
+	}
+	defer func() { <-f.s.slots }()
+
+	run, err := f.start(ctx, life, claim, filepath.Join(f.s.o.State, key), begun)
+	if err != nil || run == nil {
+		return f.notStarted(ctx, err)
+	}
+	f.current.Store(run)
+	err = newWork(f, run).toTheEnd(ctx, life)
+	f.current.Store(nil)
+	if closing := run.Close(); closing != nil {
+		f.logger.Error("cannot close run", "error", closing)
+	}
+	return err
+}
+
+// keepsClaim reports whether the claim of a run that is over has to be kept until the worker has reported it.
+func (f *folder) keepsClaim(one record, key string) bool {
+	_, err := os.Lstat(filepath.Join(f.s.o.State, key))
+	return err == nil && one.Over == schema.PhaseResultStored
+}
+
+// slot waits until there may be one more run.
+func (f *folder) slot(ctx context.Context) bool {
+	for {
+		select {
+		case f.s.slots <- struct{}{}:
+			return true
+		default:
+		}
+		f.show(schema.PhaseWaiting, fmt.Sprintf("%d runs are open, and no more may be at once", cap(f.s.slots)))
+		select {
+		case f.s.slots <- struct{}{}:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-f.tick.C:
+			if f.gone() {
+				return false
+			}
+		}
+	}
+}
+
+// start starts the run, or takes it up again. The run is nil if it is over.
+func (f *folder) start(ctx, life context.Context, claim schema.Claim, state string, begun bool) (*agent.Run, error) {
+	o := f.s.o.Run
+	o.StateDir, o.Logger, o.Logs = f.s.o.State, f.logger.With("task", f.task, "run", f.runID), f.logNames()
+	if _, err := os.Lstat(state); err == nil {
+		f.show(schema.PhaseWaiting, "the run is taken up again: the queue is asked for its claim")
+		run, err := f.resume(ctx, life, state, o)
+		switch {
+		case err == nil:
+			return run, f.remember("", "")
+		case !errors.Is(err, agent.ErrNotBegun):
+			return nil, err
+		}
+	}
+	if begun {
+		return nil, f.askWhatBecame(ctx)
+	}
+	run, err := agent.Start(life, f.s.q, claim, o)
+	if err != nil {
+		return nil, err
+	}
+	return run, f.remember("", "")
+}
+
+// resume asks the queue for as long as ctx lasts; the run lives longer.
+func (f *folder) resume(ctx, life context.Context, state string, o agent.Options) (*agent.Run, error) {
+	life, cancel := context.WithCancel(life)
+	stop := context.AfterFunc(ctx, cancel)
+	run, err := agent.Resume(life, f.s.q, state, o)
+	if err != nil || !stop() {
+		cancel()
+	}
+	return run, err
+}
+
+// askWhatBecame is for a run that was begun, and has left nothing: the process died right after its end.
+func (f *folder) askWhatBecame(ctx context.Context) error {
+	status, err := f.s.q.Status(ctx, f.task)
+	if errors.Is(err, queue.ErrNotFound) {
+		return fmt.Errorf("%w: the queue does not know the task", agent.ErrClaimLost)
+	}
+	if err != nil {
+		return err
+	}
+	if status.State == schema.Completed && len(status.Runs) > 0 && status.Runs[len(status.Runs)-1].RunID == f.runID {
+		return agent.ErrCompleted
+	}
+	return fmt.Errorf("%w: the run ended before the agent was restarted", agent.ErrClaimLost)
+}
+
+// notStarted says what became of a run that there is none of. The error is why it has to be tried again.
+func (f *folder) notStarted(ctx context.Context, err error) error {
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return nil
+	case errors.Is(err, agent.ErrCompleted):
+		return f.end(schema.PhaseCompleted, "")
+	case errors.Is(err, agent.ErrClaimLost) && !errors.Is(err, agent.ErrUnknownOutcome):
+		return f.lose(err)
+	}
+	return err
+}
+
+// lose says that the claim is gone.
+func (f *folder) lose(cause error) error {
+	var lost *agent.ClaimLostError
+	reason := cause.Error()
+	if errors.As(cause, &lost) {
+		reason = lost.Error()
+	}
+	if err := replace(f.root, claimLostFile, []byte(printable(reason)+"\n")); err != nil {
+		f.logger.Warn("cannot tell the worker that the claim is lost", "error", err)
+	}
+	return f.end(schema.PhaseClaimLost, reason)
+}
+
+// end says that the run is over, and how, also to the next process.
+func (f *folder) end(phase schema.Phase, reason string) error {
+	err := f.remember(phase, reason)
+	f.show(phase, reason)
+	if err != nil {
+		f.logger.Error("cannot remember that a run is over", "error", err)
+	}
+	return nil
+}
+
+// showEnd says what became of a run that was over before. If status.json says so already, it stays as it is.
+func (f *folder) showEnd(one record) {
+	file, _, err := openPlain(f.root, statusFile)
+	if err == nil {
+		defer file.Close() // only read
+		var data []byte
+		if data, err = readWhole(file, schema.MaxBytes); err == nil {
+			said, err := schema.Decode[schema.Status](statusFile, data)
+			if err == nil && said.Phase == one.Over && said.TaskID == one.TaskID {
+				f.board.restore(said)
+				return
+			}
+		}
+	}
+	f.show(one.Over, one.Reason)
+}
+
+// remember writes down how the run ended, or that it has begun.
+func (f *folder) remember(over schema.Phase, reason string) error {
+	return f.s.records.write(record{Folder: f.name, TaskID: f.task, RunID: f.runID, Over: over, Reason: reason})
+}
+
+// logNames are the logs that there are, so that logs.json names them from the start.
+func (f *folder) logNames() []string {
+	names := []string{}
+	for _, file := range lookBelow(f.root, logsDir).files {
+		if agent.CheckName(file.path) == nil && len(names) < mostLogs {
+			names = append(names, file.path)
+		}
+	}
+	return names
+}

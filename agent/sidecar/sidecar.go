@@ -1,0 +1,274 @@
+package sidecar
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/taskcluster/upload-agent/agent"
+	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/agent/watch"
+	"github.com/taskcluster/upload-agent/upload"
+)
+
+// Options of a sidecar. The zero value works, but for State.
+type Options struct {
+	// State is the folder for the state of the runs, see agent.Options.StateDir, and for what is known of their folders. Workers must not be able
+	// to write there. Default: none; it has to be given.
+	State string
+
+	// WorkerReports leaves it to the worker to report the run completed, once status.json says "result stored". Default: the agent reports.
+	WorkerReports bool
+
+	// MaxRuns bounds the runs that are open at once; others wait until one has ended. Default: 1,000.
+	MaxRuns int
+
+	// Settle is how long an artifact must not have changed to be uploaded before the end. Default: 2 s.
+	Settle time.Duration
+
+	// Poll is how often a folder is looked at whatever the system says of changes. Default: 5 s; 1 s with NoEvents.
+	Poll time.Duration
+
+	// NoEvents does without the system's events: where there are none, as on network filesystems, it is so anyway.
+	NoEvents bool
+
+	// Grace is how long runs that are finishing may go on after the context of Serve has ended. Default: 30 s; negative: none.
+	Grace time.Duration
+
+	// Run are the options of every run. StateDir, Logs and Logger are the sidecar's.
+	Run agent.Options
+
+	// Logger takes what an operator wants to know. Default: none.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxRuns <= 0 {
+		o.MaxRuns = 1000
+	}
+	if o.Settle <= 0 {
+		o.Settle = 2 * time.Second
+	}
+	if o.Poll <= 0 {
+		o.Poll = 5 * time.Second
+		if o.NoEvents {
+			o.Poll = time.Second
+		}
+	}
+	if o.Grace == 0 {
+		o.Grace = 30 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Sidecar takes runs from the folders below one. Its methods are safe for concurrent use.
+type Sidecar struct {
+	q       *queue.Client
+	dir     string // absolute
+	o       Options
+	root    *os.Root
+	records records
+	slots   chan struct{} // one for each open run
+	hub     watch.Hub
+	owner   fs.FileInfo // of dir
+	started time.Time
+
+	mu      sync.Mutex
+	reason  string
+	folders map[string]*folder
+	runs    map[string]*folder // by the name of the run's state folder
+}
+
+// mostFolders is how many run folders are looked at.
+const mostFolders = 10_000
+
+// New makes a sidecar for the run folders below dir, of runs that were claimed from the queue q. Nothing happens before Serve.
+// The error is about the folders.
+func New(q *queue.Client, dir string, o Options) (*Sidecar, error) {
+	o = o.withDefaults()
+	s := &Sidecar{q: q, o: o, folders: map[string]*folder{}, runs: map[string]*folder{}, slots: make(chan struct{}, o.MaxRuns)}
+	if o.State == "" {
+		return nil, errors.New("make sidecar: no folder for the state of runs")
+	}
+	var err error
+	if s.dir, err = filepath.Abs(dir); err == nil {
+		s.o.State, err = filepath.Abs(o.State)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make sidecar: %w", err)
+	}
+	if s.root, err = os.OpenRoot(s.dir); err != nil {
+		return nil, fmt.Errorf("make sidecar: open the folder of the runs: %w", err)
+	}
+	s.owner, err = s.root.Stat(".")
+	if err == nil {
+		sum := sha256.Sum256([]byte(s.dir))
+		s.records, err = openRecords(filepath.Join(s.o.State, "sidecar", hex.EncodeToString(sum[:8])))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make sidecar: %w", err), s.root.Close())
+	}
+	return s, nil
+}
+
+// Serve makes a sidecar and has it serve.
+func Serve(ctx context.Context, q *queue.Client, dir string, o Options) error {
+	s, err := New(q, dir, o)
+	if err != nil {
+		return err
+	}
+	return s.Serve(ctx)
+}
+
+// Serve works on the run folders until ctx ends, and then leaves the runs as they are for the next one: those that are finishing have
+// Options.Grace to come to their end. It can be called once. Its error is about what is left open.
+func (s *Sidecar) Serve(ctx context.Context) error {
+	s.mu.Lock()
+	s.started = time.Now()
+	s.mu.Unlock()
+	defer s.root.Close() // only read
+	if s.o.Run.Uploader == nil {
+		s.o.Run.Uploader = upload.New(upload.Options{Logger: s.o.Logger})
+		defer s.o.Run.Uploader.CloseIdleConnections()
+	}
+	// The runs live longer than ctx, if they are finishing.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	stop := context.AfterFunc(ctx, func() {
+		if s.o.Grace <= 0 {
+			end()
+			return
+		}
+		timer := time.AfterFunc(s.o.Grace, end)
+		context.AfterFunc(life, func() { timer.Stop() })
+	})
+	defer stop()
+
+	watcher, err := watch.New(s.dir, watch.Options{Poll: s.lookEvery(), NoEvents: s.o.NoEvents, MaxFolders: 1, Hub: &s.hub, Logger: s.o.Logger})
+	if err != nil {
+		return fmt.Errorf("serve run folders: %w", err)
+	}
+	var folders sync.WaitGroup
+	ticker := time.NewTicker(s.lookEvery())
+	defer ticker.Stop()
+	for first := true; ctx.Err() == nil; first = false {
+		s.look(ctx, life, &folders, first)
+		select {
+		case <-watcher.Changes():
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
+	err = watcher.Close()
+	folders.Wait()
+	if err != nil {
+		return fmt.Errorf("serve run folders: %w", err)
+	}
+	return nil
+}
+
+// lookEvery is how often new folders are looked for.
+func (s *Sidecar) lookEvery() time.Duration { return min(s.o.Poll, time.Second) }
+
+// look sees which folders there are.
+func (s *Sidecar) look(ctx, life context.Context, running *sync.WaitGroup, first bool) {
+	entries, err := list(s.root, mostFolders+1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reason = ""
+	if err != nil {
+		s.reason = "list the folder of the runs: " + err.Error()
+		s.o.Logger.Error("cannot list the run folders", "error", err)
+		return
+	}
+	if len(entries) > mostFolders {
+		s.reason = fmt.Sprintf("more than %d run folders: those after them are not looked at", mostFolders)
+		entries = entries[:mostFolders]
+	}
+	there := map[string]bool{}
+	for _, entry := range entries {
+		name := entry.Name()
+		there[name] = true
+		if f, known := s.folders[name]; !known || f.ended() {
+			s.folders[name] = s.begin(ctx, life, name, f, running)
+		}
+	}
+	for name, f := range s.folders {
+		if !there[name] && f.ended() {
+			delete(s.folders, name)
+			if err := s.records.forget(name); err != nil {
+				s.o.Logger.Warn("cannot forget a run folder that is gone", "folder", name, "error", err)
+			}
+		}
+	}
+	if first {
+		if err := s.records.prune(there); err != nil {
+			s.o.Logger.Warn("cannot forget run folders that are gone", "error", err)
+		}
+	}
+}
+
+// begin works on a folder in a goroutine of its own. One that was over before, and is the same still, is left as it is.
+func (s *Sidecar) begin(ctx, life context.Context, name string, before *folder, running *sync.WaitGroup) *folder {
+	info, err := s.root.Lstat(name)
+	if before != nil && err == nil && before.info != nil && os.SameFile(before.info, info) {
+		return before
+	}
+	f := newFolder(s, name)
+	if err != nil || !info.IsDir() {
+		f.info = info
+		f.refuseEntry(info, err)
+		return f
+	}
+	f.info = info
+	running.Go(func() { f.serve(ctx, life) })
+	return f
+}
+
+// Status says what the sidecar does.
+func (s *Sidecar) Status() Status {
+	s.mu.Lock()
+	status := Status{Started: s.started, Reason: s.reason}
+	folders := make([]*folder, 0, len(s.folders))
+	for _, f := range s.folders {
+		folders = append(folders, f)
+	}
+	s.mu.Unlock()
+	for _, f := range folders {
+		status.Folders = append(status.Folders, f.board.snapshot(f.name))
+	}
+	slices.SortFunc(status.Folders, func(a, b FolderStatus) int { return cmp.Compare(a.Folder, b.Folder) })
+	return status
+}
+
+// takeRun says that a run is a folder's. It gives the one that has it already, if there is one.
+func (s *Sidecar) takeRun(run string, f *folder) (other *folder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if has := s.runs[run]; has != nil && has != f {
+		return has
+	}
+	s.runs[run] = f
+	return nil
+}
+
+func (s *Sidecar) leaveRun(run string, f *folder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.runs[run] == f {
+		delete(s.runs, run)
+	}
+}
