@@ -28,7 +28,6 @@ type folder struct {
 
 	root    *os.Root
 	changes <-chan struct{}
-	tick    *time.Ticker
 	claims  document[schema.Claim]
 	ends    document[schema.Finish]
 
@@ -79,8 +78,6 @@ func (f *folder) serve(ctx, life context.Context) {
 	}
 	defer watcher.Close()
 	f.changes = watcher.Changes()
-	f.tick = time.NewTicker(f.s.o.Poll)
-	defer f.tick.Stop()
 	f.untilOver(ctx, life)
 }
 
@@ -153,9 +150,7 @@ func levelOf(p schema.Phase) slog.Level {
 // await waits until it is time to look again, wake wakes, or done is closed: false when ctx has ended, or the folder is gone.
 func (f *folder) await(ctx context.Context, wake <-chan time.Time, done <-chan struct{}) bool {
 	var tick <-chan time.Time
-	if f.tick != nil {
-		tick = f.tick.C
-	} else {
+	if f.changes == nil {
 		timer := time.NewTimer(f.s.o.Poll)
 		defer timer.Stop()
 		tick = timer.C
@@ -205,7 +200,6 @@ func (f *folder) untilOver(ctx, life context.Context) {
 			case <-ctx.Done():
 				fired = true
 			case <-f.changes:
-			case <-f.tick.C:
 			}
 			if f.gone() {
 				timer.Stop()
@@ -309,7 +303,7 @@ func (f *folder) slot(ctx context.Context) bool {
 			return true
 		case <-ctx.Done():
 			return false
-		case <-f.tick.C:
+		case <-f.changes:
 			if f.gone() {
 				return false
 			}

@@ -45,7 +45,10 @@ type Options struct {
 	// Grace is how long runs that are finishing may go on after the context of Serve has ended. Default: 30 s; negative: none.
 	Grace time.Duration
 
-	// Run are the options of every run. StateDir, Logs and Logger are the sidecar's.
+	// Uploads bounds how many artifacts of all runs together are uploaded at once; logs and documents always go first. Default: 16.
+	Uploads int
+
+	// Run are the options of every run. StateDir, Logs, Pool and Logger are the sidecar's.
 	Run agent.Options
 
 	// Logger takes what an operator wants to know. Default: none.
@@ -65,6 +68,10 @@ func (o Options) withDefaults() Options {
 			o.Poll = time.Second
 		}
 	}
+	if o.Uploads <= 0 {
+		o.Uploads = 16
+	}
+	o.Run.Pool = agent.NewPool(o.Uploads)
 	if o.Grace == 0 {
 		o.Grace = 30 * time.Second
 	}
@@ -157,18 +164,16 @@ func (s *Sidecar) Serve(ctx context.Context) error {
 	})
 	defer stop()
 
-	watcher, err := watch.New(s.dir, watch.Options{Poll: s.lookEvery(), NoEvents: s.o.NoEvents, MaxFolders: 1, Hub: &s.hub, Logger: s.o.Logger})
+	// Of the folder of the folders only itself is watched: each of those in it is by its own.
+	watcher, err := watch.New(s.dir, watch.Options{Poll: s.lookEvery(), NoEvents: s.o.NoEvents, MaxFolders: 1})
 	if err != nil {
 		return fmt.Errorf("serve run folders: %w", err)
 	}
 	var folders sync.WaitGroup
-	ticker := time.NewTicker(s.lookEvery())
-	defer ticker.Stop()
 	for first := true; ctx.Err() == nil; first = false {
 		s.look(ctx, life, &folders, first)
 		select {
 		case <-watcher.Changes():
-		case <-ticker.C:
 		case <-ctx.Done():
 		}
 	}

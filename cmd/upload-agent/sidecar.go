@@ -34,6 +34,7 @@ func sidecarCommand(io *stdio) *cli.Command {
 			stateFlag("keep the runs below `DIR` until they are over; workers must not be able to write there"),
 			&cli.BoolFlag{Name: "report", Value: true, Usage: "report runs completed; with --report=false the worker does when status.json says \"result stored\"", Sources: env("report")},
 			&cli.IntFlag{Name: "max-runs", Value: 1000, Usage: "have at most `N` runs open at once; others wait", Sources: env("max-runs")},
+			&cli.IntFlag{Name: "uploads", Value: 16, Usage: "upload at most `N` artifacts of all runs at once; logs and documents go first", Sources: env("uploads")},
 			&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "upload an artifact before the end once it has not changed for so long", Sources: env("settle")},
 			&cli.DurationFlag{Name: "poll", Value: 5 * time.Second, Usage: "look at every folder so often, whatever the system says of changes", Sources: env("poll")},
 			&cli.BoolFlag{Name: "no-events", Usage: "do not rely on the system to tell of changes at all, as on network filesystems; --poll is how fast things go then", Sources: env("no-events")},
@@ -68,8 +69,10 @@ func newSidecar(cmd *cli.Command, io *stdio) (*sidecar.Sidecar, error) {
 			return nil, usageError(fmt.Errorf("--%s %v: want more than nothing, such as 5s", flag, d))
 		}
 	}
-	if n := cmd.Int("max-runs"); n < 1 {
-		return nil, usageError(fmt.Errorf("--max-runs %d: want at least 1", n))
+	for _, flag := range []string{"max-runs", "uploads"} {
+		if n := cmd.Int(flag); n < 1 {
+			return nil, usageError(fmt.Errorf("--%s %d: want at least 1", flag, n))
+		}
 	}
 	storage, logger, err := io.storage(cmd)
 	if err != nil {
@@ -92,7 +95,7 @@ func newSidecar(cmd *cli.Command, io *stdio) (*sidecar.Sidecar, error) {
 		return nil, err
 	}
 	s, err := sidecar.New(q, runs, sidecar.Options{
-		State: state, WorkerReports: !cmd.Bool("report"), MaxRuns: cmd.Int("max-runs"),
+		State: state, WorkerReports: !cmd.Bool("report"), MaxRuns: cmd.Int("max-runs"), Uploads: cmd.Int("uploads"),
 		Settle: cmd.Duration("settle"), Poll: cmd.Duration("poll"), NoEvents: cmd.Bool("no-events"), Grace: cmd.Duration("grace"),
 		Run: agent.Options{Storage: storage, LogLimit: limit}, Logger: logger,
 	})

@@ -1,0 +1,165 @@
+package sidecar_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/schema"
+)
+
+func TestRunFolder(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.start()
+	w := r.worker("one")
+	w.append("logs/terminal.log", lines(0, 10))
+	w.write("artifacts/public/early.txt", "early")
+	eventually(t, func() string {
+		if got := w.stored("artifacts/public/early.txt"); got != "early" {
+			return "the artifact is not stored before the end: " + got
+		}
+		if got := w.stored("artifacts/terminal.log"); got != lines(0, 10) {
+			return "the log is not live: " + got
+		}
+		return ""
+	})
+	w.append("logs/terminal.log", lines(10, 20))
+	w.write("artifacts/late.txt", "late")
+	w.finish()
+	s := w.awaitPhase(schema.PhaseCompleted)
+	if s.Stored["late.txt"] != 4 || s.Stored["public/early.txt"] != 5 || s.Stored["terminal.log"] != int64(len(lines(0, 20))) || len(s.Problems) != 0 || s.Waiting != 0 {
+		t.Errorf("status %+v", s)
+	}
+	w.wantArtifact("terminal.log", lines(0, 20))
+	w.wantArtifact("late.txt", "late")
+	result := w.result()
+	if len(result.Artifacts) != 3 || !result.Metadata.Success {
+		t.Errorf("result %+v", result)
+	}
+	// The record of a folder goes with it, and a folder of that name is a new one.
+	if err := os.RemoveAll(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		left, err := filepath.Glob(filepath.Join(r.state, "sidecar", "*", "*"))
+		if err != nil || len(left) > 0 {
+			return strings.Join(left, " ") + " is left"
+		}
+		return ""
+	})
+	again := r.worker("one")
+	again.append("logs/terminal.log", "again\n")
+	again.finish()
+	again.awaitPhase(schema.PhaseCompleted)
+	again.wantArtifact("terminal.log", "again\n")
+}
+
+// The worker notices nothing of a restart, and a run that is over is not begun again.
+func TestRestart(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.start()
+	w, over := r.worker("open"), r.worker("over")
+	over.append("logs/a.log", "x\n")
+	over.finish()
+	was := over.awaitPhase(schema.PhaseCompleted)
+	w.append("logs/terminal.log", lines(0, 1000))
+	w.awaitLog("terminal.log", len(lines(0, 1000)))
+	for i := range 3 {
+		r.restart(func() { w.append("logs/terminal.log", lines(1000+i, 1001+i)) })
+	}
+	before := len(r.server.Requests())
+	w.finish()
+	w.awaitPhase(schema.PhaseCompleted)
+	w.wantArtifact("terminal.log", lines(0, 1003))
+	if got := over.awaitPhase(schema.PhaseCompleted); got.Updated != was.Updated {
+		t.Errorf("the status of a run that was over was written again: %+v", got)
+	}
+	for _, request := range r.server.Requests()[before:] {
+		if strings.Contains(request.Path, string(over.claim.Task())) {
+			t.Errorf("a run that was over: %+v", request)
+		}
+	}
+}
+
+func TestWorkerReports(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.options.WorkerReports = true
+	r.start()
+	w := r.worker("one")
+	w.append("logs/terminal.log", "x\n")
+	w.finish()
+	w.awaitPhase(schema.PhaseResultStored)
+	if status, err := r.server.Status(w.claim.Task()); err != nil || status.State != schema.Running {
+		t.Fatalf("status %+v, %v", status, err)
+	}
+	w.wantArtifact("terminal.log", "x\n")
+	w.result()
+	r.restart(func() {})
+	w.awaitPhase(schema.PhaseResultStored)
+}
+
+func TestClaimLost(t *testing.T) {
+	r := newRig(t, agenttest.Options{ClaimLength: 2e9})
+	r.start()
+	w := r.worker("one")
+	w.append("logs/terminal.log", "x\n")
+	w.awaitLog("terminal.log", 2)
+	if err := r.server.LoseClaim(w.claim.Task()); err != nil {
+		t.Fatal(err)
+	}
+	s := w.awaitPhase(schema.PhaseClaimLost)
+	said, err := os.ReadFile(w.path("claim-lost"))
+	if err != nil || !strings.Contains(string(said), "lost") || s.Reason == "" {
+		t.Errorf("claim-lost: %q, %v; status %+v", said, err, s)
+	}
+	w.finish()
+	r.restart(func() {})
+	eventually(t, func() string {
+		for _, f := range r.serving.Status().Folders {
+			if f.Phase == schema.PhaseClaimLost {
+				return ""
+			}
+		}
+		return "a lost run is begun again"
+	})
+	if got := w.stored("result.json"); got != "(not stored)" {
+		t.Errorf("result %s", got)
+	}
+}
+
+// A worker that says what cannot be may say it again.
+func TestFinishThatCannotBe(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.start()
+	w := r.worker("one")
+	for _, bad := range []string{`{"success": tru`, `{"success": "yes"}`, `{}`, `{"success": true, "result": {"missingArtifacts": {}}}`} {
+		w.document("finish.json", []byte(bad))
+		w.await("a problem with "+bad, func(s schema.Status) bool { return s.Problems["finish.json"] != "" && s.Phase == schema.PhaseRunning })
+		if err := os.Remove(w.path("finish.json")); err != nil {
+			t.Fatal(err)
+		}
+		w.await("no problem", func(s schema.Status) bool { return len(s.Problems) == 0 })
+	}
+	w.append("logs/terminal.log", "x\n")
+	w.finish()
+	w.awaitPhase(schema.PhaseCompleted)
+	w.wantArtifact("terminal.log", "x\n")
+}
+
+func TestMaxRuns(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.options.MaxRuns = 1
+	r.start()
+	first := r.worker("first")
+	first.awaitPhase(schema.PhaseRunning)
+	second := r.worker("second")
+	second.append("logs/a.log", "x\n")
+	second.finish()
+	second.await("that it waits", func(s schema.Status) bool { return s.Phase == schema.PhaseWaiting && strings.Contains(s.Reason, "1 runs are open") })
+	first.finish()
+	first.awaitPhase(schema.PhaseCompleted)
+	second.awaitPhase(schema.PhaseCompleted)
+	second.wantArtifact("a.log", "x\n")
+}
