@@ -110,6 +110,7 @@ type worker struct {
 	server *agenttest.Server
 	dir    string
 	claim  schema.Claim
+	away   bool // no sidecar serves just now
 }
 
 // worker claims a task and makes its folder.

@@ -157,7 +157,9 @@ func TestMaxRuns(t *testing.T) {
 	second := r.worker("second")
 	second.append("logs/a.log", "x\n")
 	second.finish()
-	second.await("that it waits", func(s schema.Status) bool { return s.Phase == schema.PhaseWaiting && strings.Contains(s.Reason, "1 runs are open") })
+	second.await("that it waits", func(s schema.Status) bool {
+		return s.Phase == schema.PhaseWaiting && strings.Contains(s.Reason, "1 runs are open")
+	})
 	first.finish()
 	first.awaitPhase(schema.PhaseCompleted)
 	second.awaitPhase(schema.PhaseCompleted)
