@@ -251,10 +251,9 @@ func (f *folder) hasStatus() bool { return f.board.snapshot("").Reason != "" }
 func (f *folder) oneRun(ctx, life context.Context, claim schema.Claim) error {
 	f.task, f.runID, f.known = claim.Task(), claim.RunID, true
 	key := fmt.Sprintf("%s-%d", f.task, f.runID)
-	if other := f.s.takeRun(key, f); other != nil {
-		return refused("the run is that of the folder %s", printable(other.name))
+	if other, taken := f.s.takeRun(key, f.name); taken {
+		return refused("the run is that of the folder %s", printable(other))
 	}
-	defer f.s.leaveRun(key, f)
 	one, begun, err := f.s.records.read(f.name)
 	switch {
 	case err != nil:

@@ -136,3 +136,44 @@ func TestKill(t *testing.T) {
 		t.Errorf("state of runs that are over: %v, %v", left, err)
 	}
 }
+
+// One log that is written as fast as it can be read, and rotated; the sidecar is killed time and again.
+func TestKillAmidALog(t *testing.T) {
+	const size, rotations = 24 << 20, 6
+	r := newRig(t, agenttest.Options{})
+	program := build(t)
+	w := r.worker("one")
+	w.append("logs/fast.log", "begin\n")
+	p := startProcess(t, program, r, "--log-limit", "0")
+	w.awaitLog("fast.log", 6)
+	var want strings.Builder
+	want.WriteString("begin\n")
+	for rotation := range rotations {
+		writing := make(chan struct{})
+		go func() {
+			defer close(writing)
+			for part := 0; part < size/rotations; {
+				text := lines(want.Len(), want.Len()+5000)
+				w.append("logs/fast.log", text)
+				want.WriteString(text)
+				part += len(text)
+			}
+		}()
+		before := w.status().Logs["fast.log"]
+		w.await("more of the log", func(s schema.Status) bool { return s.Logs["fast.log"] > before })
+		p.kill()
+		<-writing
+		w.must(os.Rename(w.path("logs/fast.log"), w.path(fmt.Sprintf("logs/fast.log.%d", rotation))))
+		w.append("logs/fast.log", "rotated\n")
+		want.WriteString("rotated\n")
+		p = startProcess(t, program, r, "--log-limit", "0")
+		w.awaitLog("fast.log", want.Len()) // else it would be rotated twice while nobody looks, now and then
+	}
+	w.finish()
+	w.awaitPhase(schema.PhaseCompleted)
+	w.wantArtifact("fast.log", want.String())
+	if result := w.result(); len(result.Artifacts) != 1 {
+		t.Errorf("result %v", result.Artifacts)
+	}
+	p.end()
+}

@@ -22,6 +22,9 @@ type record struct {
 	Reason string        `json:"reason,omitempty"`
 }
 
+// run is the name of the run's state folder.
+func (r record) run() string { return fmt.Sprintf("%s-%d", r.TaskID, r.RunID) }
+
 // recordName is the name of a folder's record, without its ending: a folder may be called anything.
 func recordName(folder string) string {
 	sum := sha256.Sum256([]byte(folder))
@@ -105,22 +108,28 @@ func (r records) forget(folder string) error {
 	return errors.Join(errs...)
 }
 
-// prune forgets all folders but those that are there.
-func (r records) prune(there map[string]bool) error {
+// all gives all records.
+func (r records) all() ([]record, error) {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	keep := map[string]bool{}
-	for folder := range there {
-		keep[recordName(folder)] = true
-	}
+	var all []record
 	var errs []error
 	for _, entry := range entries {
-		name := entry.Name()
-		if base := name[:len(name)-len(filepath.Ext(name))]; !keep[base] {
-			errs = append(errs, os.Remove(filepath.Join(r.dir, name)))
+		if filepath.Ext(entry.Name()) != recordEnding {
+			continue
 		}
+		var one record
+		data, err := os.ReadFile(filepath.Join(r.dir, entry.Name()))
+		if err == nil {
+			err = json.Unmarshal(data, &one)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("read record %s: %w", entry.Name(), err))
+			continue
+		}
+		all = append(all, one)
 	}
-	return errors.Join(errs...)
+	return all, errors.Join(errs...)
 }

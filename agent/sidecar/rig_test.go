@@ -26,8 +26,11 @@ import (
 	"github.com/taskcluster/upload-agent/upload"
 )
 
+// asNobody is set for a test that runs once more as somebody whom permissions concern.
+const asNobody = "SIDECAR_TEST_AS_NOBODY"
+
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(asNobody); dir != "" {
+	if os.Getenv(asNobody) != "" {
 		os.Exit(m.Run())
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
@@ -38,6 +41,7 @@ type rig struct {
 	t           *testing.T
 	server      *agenttest.Server
 	runs, state string
+	storage     string // where the storage keeps its objects
 	log         *syncBuffer
 	options     sidecar.Options
 
@@ -47,7 +51,8 @@ type rig struct {
 
 func newRig(t *testing.T, o agenttest.Options) *rig {
 	t.Helper()
-	server, err := agenttest.New(t.TempDir(), o)
+	storage := t.TempDir()
+	server, err := agenttest.New(storage, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +62,7 @@ func newRig(t *testing.T, o agenttest.Options) *rig {
 			t.Errorf("order of reports: %s", v)
 		}
 	})
-	r := &rig{t: t, server: server, runs: t.TempDir(), state: t.TempDir(), log: &syncBuffer{}}
+	r := &rig{t: t, server: server, storage: storage, runs: t.TempDir(), state: t.TempDir(), log: &syncBuffer{}}
 	r.options = sidecar.Options{
 		State: r.state, Settle: 50 * time.Millisecond, Poll: 100 * time.Millisecond, Grace: 30 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,7 +97,7 @@ type Sidecar struct {
 	mu      sync.Mutex
 	reason  string
 	folders map[string]*folder
-	runs    map[string]*folder // by the name of the run's state folder
+	runs    map[string]string // which folder a run has, or had: by the name of its state folder
 }
 
 // mostFolders is how many run folders are looked at.
@@ -106,7 +107,7 @@ const mostFolders = 10_000
 // The error is about the folders.
 func New(q *queue.Client, dir string, o Options) (*Sidecar, error) {
 	o = o.withDefaults()
-	s := &Sidecar{q: q, o: o, folders: map[string]*folder{}, runs: map[string]*folder{}, slots: make(chan struct{}, o.MaxRuns)}
+	s := &Sidecar{q: q, o: o, folders: map[string]*folder{},  slots: make(chan struct{}, o.MaxRuns)}
 	if o.State == "" {
 		return nil, errors.New("make sidecar: no folder for the state of runs")
 	}
@@ -170,8 +171,9 @@ func (s *Sidecar) Serve(ctx context.Context) error {
 		return fmt.Errorf("serve run folders: %w", err)
 	}
 	var folders sync.WaitGroup
-	for first := true; ctx.Err() == nil; first = false {
-		s.look(ctx, life, &folders, first)
+	s.recall(life, &folders)
+	for ctx.Err() == nil {
+		s.look(ctx, life, &folders)
 		select {
 		case <-watcher.Changes():
 		case <-ctx.Done():
@@ -185,11 +187,55 @@ func (s *Sidecar) Serve(ctx context.Context) error {
 	return nil
 }
 
+// recall finds out which runs there were. Those whose folders have gone meanwhile come to their end in the background.
+func (s *Sidecar) recall(life context.Context, running *sync.WaitGroup) {
+	all, err := s.records.all()
+	if err != nil {
+		s.o.Logger.Error("cannot read what is known of the run folders", "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range all {
+		if _, err := s.root.Lstat(one.Folder); errors.Is(err, fs.ErrNotExist) {
+			running.Go(func() { s.conclude(life, one) })
+			continue
+		}
+		s.runs[one.run()] = one.Folder
+	}
+}
+
+// conclude ends a run whose folder has gone while nobody looked.
+func (s *Sidecar) conclude(life context.Context, one record) {
+	logger := s.o.Logger.With("folder", one.Folder, "task", one.TaskID, "run", one.RunID)
+	state := filepath.Join(s.o.State, one.run())
+	if _, err := os.Lstat(state); err == nil {
+		o := s.o.Run
+		o.StateDir, o.Logger = s.o.State, logger
+		run, err := agent.Resume(life, s.q, state, o)
+		if err == nil {
+			_, err = run.Conclude(life)
+			err = errors.Join(err, run.Close())
+		}
+		logger.Warn("the folder of a run was removed while nobody looked", "error", err)
+		if _, err := os.Lstat(state); err == nil {
+			return // next time
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.folders[one.Folder]; ok {
+		return // it has come back
+	}
+	if err := s.records.forget(one.Folder); err != nil {
+		logger.Warn("cannot forget a run folder that is gone", "error", err)
+	}
+}
+
 // lookEvery is how often new folders are looked for.
 func (s *Sidecar) lookEvery() time.Duration { return min(s.o.Poll, time.Second) }
 
 // look sees which folders there are.
-func (s *Sidecar) look(ctx, life context.Context, running *sync.WaitGroup, first bool) {
+func (s *Sidecar) look(ctx, life context.Context, running *sync.WaitGroup) {
 	entries, err := list(s.root, mostFolders+1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,14 +260,10 @@ func (s *Sidecar) look(ctx, life context.Context, running *sync.WaitGroup, first
 	for name, f := range s.folders {
 		if !there[name] && f.ended() {
 			delete(s.folders, name)
+			s.leaveRuns(name)
 			if err := s.records.forget(name); err != nil {
 				s.o.Logger.Warn("cannot forget a run folder that is gone", "folder", name, "error", err)
 			}
-		}
-	}
-	if first {
-		if err := s.records.prune(there); err != nil {
-			s.o.Logger.Warn("cannot forget run folders that are gone", "error", err)
 		}
 	}
 }
@@ -259,21 +301,18 @@ func (s *Sidecar) Status() Status {
 	return status
 }
 
-// takeRun says that a run is a folder's. It gives the one that has it already, if there is one.
-func (s *Sidecar) takeRun(run string, f *folder) (other *folder) {
+// takeRun says that a run is a folder's, until that is gone. It gives the one that has it already, if there is one.
+func (s *Sidecar) takeRun(run, folder string) (other string, taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if has := s.runs[run]; has != nil && has != f {
-		return has
+	if has, ok := s.runs[run]; ok && has != folder {
+		return has, true
 	}
-	s.runs[run] = f
-	return nil
+	s.runs[run] = folder
+	return "", false
 }
 
-func (s *Sidecar) leaveRun(run string, f *folder) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.runs[run] == f {
-		delete(s.runs, run)
-	}
+// leaveRuns is for a folder that is gone. The caller holds mu.
+func (s *Sidecar) leaveRuns(folder string) {
+	maps.DeleteFunc(s.runs, func(_, has string) bool { return has == folder })
 }

@@ -32,13 +32,14 @@ type work struct {
 	settled   watch.Settled
 
 	logs, artifacts, ending, reading trouble
-	logsAgain, artifactsAgain        time.Time // they are not looked for before that
-	settles                          time.Time // when the next artifact may have settled; zero: none
-	wake                             time.Time // when to look again whatever happens; zero: it is not known that anything will
+	logsAgain, artifactsAgain        time.Time        // they are not looked for before that
+	settles                          time.Time        // when the next artifact may have settled; zero: none
+	refused                          map[string]error // artifacts that the run did not take
+	wake                             time.Time        // when to look again whatever happens; zero: it is not known that anything will
 }
 
 func newWork(f *folder, run *agent.Run) *work {
-	return &work{folder: f, run: run, settled: watch.Settled{After: f.s.o.Settle}, followers: map[string]*follower{}}
+	return &work{folder: f, run: run, settled: watch.Settled{After: f.s.o.Settle}, followers: map[string]*follower{}, refused: map[string]error{}}
 }
 
 // trouble is what is wrong with some files: their names as artifacts or logs, and what is wrong.
@@ -246,9 +247,13 @@ func (w *work) lookForArtifacts(end bool) {
 		look = w.settled.Look(began, candidates)
 	}
 	for _, file := range look.Settled {
-		if err := w.run.AddArtifact(file.Name, file.Source, agent.ArtifactOptions{}); err != nil {
-			w.artifacts.add(file.Name, err)
+		delete(w.refused, file.Name)
+		if err := w.run.AddArtifact(file.Name, file.Source, agent.ArtifactOptions{Replace: true}); err != nil {
+			w.refused[file.Name] = err
 		}
+	}
+	for name, err := range w.refused {
+		w.artifacts.add(name, err)
 	}
 	w.settles = look.Next
 	w.artifactsAgain = time.Now().Add(max(artifactsAfter, 10*time.Since(began)))
