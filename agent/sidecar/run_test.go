@@ -165,3 +165,50 @@ func TestMaxRuns(t *testing.T) {
 	second.awaitPhase(schema.PhaseCompleted)
 	second.wantArtifact("a.log", "x\n")
 }
+
+// A run whose folder goes while nobody looks comes to its end all the same.
+func TestFolderGoneMeanwhile(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.start()
+	w, served := r.worker("one"), r.worker("two")
+	for _, w := range []*worker{w, served} {
+		w.append("logs/terminal.log", "x\n")
+		w.awaitLog("terminal.log", 2)
+	}
+	if err := os.RemoveAll(served.dir); err != nil {
+		t.Fatal(err)
+	}
+	r.restart(func() { w.must(os.RemoveAll(w.dir)) })
+	eventually(t, func() string {
+		left, err := filepath.Glob(filepath.Join(r.state, "*-0"))
+		if err != nil || len(left) > 0 {
+			return strings.Join(left, " ") + " is left"
+		}
+		return ""
+	})
+	for _, w := range []*worker{w, served} {
+		if got := w.stored("artifacts/terminal.log"); !strings.HasPrefix(got, "x\nupload-agent: ") || w.stored("result.json") != "(not stored)" {
+			t.Errorf("log %q", got)
+		}
+	}
+}
+
+// An artifact that is written again after it was uploaded is uploaded again.
+func TestArtifactIsWrittenAgain(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.start()
+	w := r.worker("one")
+	for _, text := range []string{"first", "second", "", "fourth and last"} {
+		w.write("artifacts/a.txt", text)
+		eventually(t, func() string {
+			if got := w.stored("artifacts/a.txt"); got != text {
+				return "stored: " + got + ", want " + text
+			}
+			return ""
+		})
+	}
+	w.write("artifacts/a.txt", "right before the end")
+	w.finish()
+	w.awaitPhase(schema.PhaseCompleted)
+	w.wantArtifact("a.txt", "right before the end")
+}

@@ -107,7 +107,7 @@ const mostFolders = 10_000
 // The error is about the folders.
 func New(q *queue.Client, dir string, o Options) (*Sidecar, error) {
 	o = o.withDefaults()
-	s := &Sidecar{q: q, o: o, folders: map[string]*folder{},  slots: make(chan struct{}, o.MaxRuns)}
+	s := &Sidecar{q: q, o: o, folders: map[string]*folder{}, runs: map[string]string{}, slots: make(chan struct{}, o.MaxRuns)}
 	if o.State == "" {
 		return nil, errors.New("make sidecar: no folder for the state of runs")
 	}
@@ -171,7 +171,7 @@ func (s *Sidecar) Serve(ctx context.Context) error {
 		return fmt.Errorf("serve run folders: %w", err)
 	}
 	var folders sync.WaitGroup
-	s.recall(life, &folders)
+	s.recall(ctx, &folders)
 	for ctx.Err() == nil {
 		s.look(ctx, life, &folders)
 		select {
@@ -188,7 +188,7 @@ func (s *Sidecar) Serve(ctx context.Context) error {
 }
 
 // recall finds out which runs there were. Those whose folders have gone meanwhile come to their end in the background.
-func (s *Sidecar) recall(life context.Context, running *sync.WaitGroup) {
+func (s *Sidecar) recall(ctx context.Context, running *sync.WaitGroup) {
 	all, err := s.records.all()
 	if err != nil {
 		s.o.Logger.Error("cannot read what is known of the run folders", "error", err)
@@ -197,7 +197,7 @@ func (s *Sidecar) recall(life context.Context, running *sync.WaitGroup) {
 	defer s.mu.Unlock()
 	for _, one := range all {
 		if _, err := s.root.Lstat(one.Folder); errors.Is(err, fs.ErrNotExist) {
-			running.Go(func() { s.conclude(life, one) })
+			running.Go(func() { s.conclude(ctx, one) })
 			continue
 		}
 		s.runs[one.run()] = one.Folder
@@ -205,15 +205,15 @@ func (s *Sidecar) recall(life context.Context, running *sync.WaitGroup) {
 }
 
 // conclude ends a run whose folder has gone while nobody looked.
-func (s *Sidecar) conclude(life context.Context, one record) {
+func (s *Sidecar) conclude(ctx context.Context, one record) {
 	logger := s.o.Logger.With("folder", one.Folder, "task", one.TaskID, "run", one.RunID)
 	state := filepath.Join(s.o.State, one.run())
 	if _, err := os.Lstat(state); err == nil {
 		o := s.o.Run
 		o.StateDir, o.Logger = s.o.State, logger
-		run, err := agent.Resume(life, s.q, state, o)
+		run, err := agent.Resume(ctx, s.q, state, o)
 		if err == nil {
-			_, err = run.Conclude(life)
+			_, err = run.Conclude(ctx)
 			err = errors.Join(err, run.Close())
 		}
 		logger.Warn("the folder of a run was removed while nobody looked", "error", err)

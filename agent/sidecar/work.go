@@ -393,7 +393,6 @@ func (w *work) keepClaim(ctx context.Context) {
 func (w *work) ended(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, agent.ErrClaimLost) && !errors.Is(err, agent.ErrUnknownOutcome):
-		w.report(schema.PhaseClaimLost, err.Error())
 		return w.lose(err)
 	case ctx.Err() != nil:
 		return nil
