@@ -36,7 +36,7 @@ func sidecarCommand(io *stdio) *cli.Command {
 			&cli.IntFlag{Name: "max-runs", Value: 1000, Usage: "have at most `N` runs open at once; others wait", Sources: env("max-runs")},
 			&cli.IntFlag{Name: "uploads", Value: 16, Usage: "upload at most `N` artifacts of all runs at once; logs and documents go first", Sources: env("uploads")},
 			&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "upload an artifact before the end once it has not changed for so long", Sources: env("settle")},
-			&cli.DurationFlag{Name: "poll", Value: 5 * time.Second, Usage: "look at every folder so often, whatever the system says of changes", Sources: env("poll")},
+			&cli.DurationFlag{Name: "poll", Value: 5 * time.Second, DefaultText: "5s; 1s with --no-events", Usage: "look at every folder so often, whatever the system says of changes", Sources: env("poll")},
 			&cli.BoolFlag{Name: "no-events", Usage: "do not rely on the system to tell of changes at all, as on network filesystems; --poll is how fast things go then", Sources: env("no-events")},
 			&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long runs that are finishing have to end after the first SIGINT or SIGTERM; a second one ends them at once", Sources: env("grace")},
 			logLimitFlag(),
@@ -96,7 +96,7 @@ func newSidecar(cmd *cli.Command, io *stdio) (*sidecar.Sidecar, error) {
 	}
 	s, err := sidecar.New(q, runs, sidecar.Options{
 		State: state, WorkerReports: !cmd.Bool("report"), MaxRuns: cmd.Int("max-runs"), Uploads: cmd.Int("uploads"),
-		Settle: cmd.Duration("settle"), Poll: cmd.Duration("poll"), NoEvents: cmd.Bool("no-events"), Grace: cmd.Duration("grace"),
+		Settle: cmd.Duration("settle"), Poll: poll(cmd), NoEvents: cmd.Bool("no-events"), Grace: cmd.Duration("grace"),
 		Run: agent.Options{Storage: storage, LogLimit: limit}, Logger: logger,
 	})
 	if err != nil {
@@ -119,6 +119,14 @@ func runsDir(dir, state string) (string, error) {
 		return "", usageError(fmt.Errorf("--state %s is in the folder of --runs, where workers write; choose another one", state))
 	}
 	return runs, makeRunsDir(runs)
+}
+
+// poll is how often folders are looked at; 0 for what the sidecar does by default.
+func poll(cmd *cli.Command) time.Duration {
+	if !cmd.IsSet("poll") {
+		return 0
+	}
+	return cmd.Duration("poll")
 }
 
 func makeRunsDir(dir string) error {
