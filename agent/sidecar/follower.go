@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent"
@@ -17,6 +18,18 @@ const (
 	pieceSize = 64 << 10 // is read and written at once
 	passSize  = 4 << 20  // of one log, before it is the turn of the others
 )
+
+// pieces are buffers that nobody uses just now.
+type pieces struct{ pool sync.Pool }
+
+func (p *pieces) get() *[pieceSize]byte {
+	if buf, ok := p.pool.Get().(*[pieceSize]byte); ok {
+		return buf
+	}
+	return new([pieceSize]byte)
+}
+
+func (p *pieces) put(buf *[pieceSize]byte) { p.pool.Put(buf) }
 
 // follower copies one file below logs/ to the log of its name, while it grows and whatever is done to it.
 //
@@ -38,13 +51,13 @@ type follower struct {
 	old     *source // the one that had it before, which somebody may still have open; nil: none
 	newest  *source // that the newest place is for
 	midline bool    // the log does not end with a line, or nobody knows
-	piece   []byte
+	pieces  *pieces
 	dead    error // why there is nothing more to do
 }
 
 // newFollower takes up a log where an earlier process has left it. others are the files that there are: the one that it was reading may have another name by now.
-func newFollower(root *os.Root, run *agent.Run, places *places, name, file string, others func(identity) (*os.File, fs.FileInfo)) *follower {
-	f := &follower{name: name, path: file, root: root, run: run, places: places, log: run.Log(name), piece: make([]byte, pieceSize)}
+func newFollower(root *os.Root, run *agent.Run, places *places, pieces *pieces, name, file string, others func(identity) (*os.File, fs.FileInfo)) *follower {
+	f := &follower{name: name, path: file, root: root, run: run, places: places, pieces: pieces, log: run.Log(name)}
 	f.redactor = run.Redacted(&f.out)
 	if _, err := f.log.Write(nil); err != nil {
 		f.dead = err
@@ -173,13 +186,16 @@ func (f *follower) copy(s *source) (more bool, err error) {
 		return false, err
 	}
 	s.learn()
+	buf := f.pieces.get()
+	defer f.pieces.put(buf)
+	defer func() { f.out = bytes.Buffer{} }() // most logs are quiet most of the time
 	for left := passSize; left > 0 && s.offset < size; {
-		n, err := s.read(f.piece[:min(int64(len(f.piece)), size-s.offset)])
+		n, err := s.read(buf[:min(pieceSize, size-s.offset)])
 		if err != nil || n == 0 {
 			return false, err // cut off just now, perhaps
 		}
-		piece := f.piece[:n]
-		if end := bytes.LastIndexByte(piece, '\n'); end >= 0 && n == len(f.piece) {
+		piece := buf[:n]
+		if end := bytes.LastIndexByte(piece, '\n'); end >= 0 && n == len(buf) {
 			piece = piece[:end+1] // the redactor likes whole lines
 		}
 		if err := f.put(s, piece); err != nil {

@@ -91,6 +91,7 @@ type Sidecar struct {
 	records records
 	slots   chan struct{} // one for each open run
 	hub     watch.Hub
+	pieces  pieces
 	owner   fs.FileInfo // of dir
 	started time.Time
 

@@ -163,7 +163,7 @@ func (w *work) lookForLogs() {
 
 // follow begins to read a log, or goes on.
 func (w *work) follow(name string, there tree) {
-	w.followers[name] = newFollower(w.root, w.run, w.places, name, path.Join(logsDir, name), func(id identity) (*os.File, fs.FileInfo) { return w.fileOf(id, there) })
+	w.followers[name] = newFollower(w.root, w.run, w.places, &w.s.pieces, name, path.Join(logsDir, name), func(id identity) (*os.File, fs.FileInfo) { return w.fileOf(id, there) })
 }
 
 // readLogs reads what is new in the logs.
