@@ -250,7 +250,7 @@ func (f *folder) hasStatus() bool { return f.board.snapshot("").Reason != "" }
 // oneRun takes a run from its claim as far as it comes. The error is why it is not over, nil also when ctx has ended.
 func (f *folder) oneRun(ctx, life context.Context, claim schema.Claim) error {
 	f.task, f.runID, f.known = claim.Task(), claim.RunID, true
-	key := fmt.Sprintf("%s-%d", f.task, f.runID)
+	key := record{TaskID: f.task, RunID: f.runID}.run()
 	if other, taken := f.s.takeRun(key, f.name); taken {
 		return refused("the run is that of the folder %s", printable(other))
 	}
@@ -276,6 +276,7 @@ func (f *folder) oneRun(ctx, life context.Context, claim schema.Claim) error {
 	f.current.Store(run)
 	err = newWork(f, run).toTheEnd(ctx, life)
 	f.current.Store(nil)
+	f.board.claimed(time.Time{})
 	if closing := run.Close(); closing != nil {
 		f.logger.Error("cannot close run", "error", closing)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
 )
 
@@ -138,8 +139,10 @@ func TestKill(t *testing.T) {
 }
 
 // One log that is written as fast as it can be read, and rotated; the sidecar is killed time and again.
+// Half of its lines hold a secret, so that what is read and what is written are not alike.
 func TestKillAmidALog(t *testing.T) {
-	const size, rotations = 24 << 20, 6
+	const size, rotations, password = 12 << 20, 6, "correct horse battery"
+	t.Setenv("KILL_TEST_PASSWORD", password)
 	r := newRig(t, agenttest.Options{})
 	program := build(t)
 	w := r.worker("one")
@@ -153,9 +156,9 @@ func TestKillAmidALog(t *testing.T) {
 		go func() {
 			defer close(writing)
 			for part := 0; part < size/rotations; {
-				text := lines(want.Len(), want.Len()+5000)
+				text := strings.ReplaceAll(lines(want.Len(), want.Len()+5000), "1\n", "1 "+password+"\n")
 				w.append("logs/fast.log", text)
-				want.WriteString(text)
+				want.WriteString(strings.ReplaceAll(text, password, livelog.Redacted))
 				part += len(text)
 			}
 		}()

@@ -19,6 +19,7 @@ import (
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/queue"
 	"github.com/taskcluster/upload-agent/agent/watch"
+	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
 
@@ -93,9 +94,11 @@ type Sidecar struct {
 	hub     watch.Hub
 	pieces  pieces
 	owner   fs.FileInfo // of dir
-	started time.Time
 
 	mu      sync.Mutex
+	started time.Time
+	looked  time.Time
+	ending  bool
 	reason  string
 	folders map[string]*folder
 	runs    map[string]string // which folder a run has, or had: by the name of its state folder
@@ -181,6 +184,9 @@ func (s *Sidecar) Serve(ctx context.Context) error {
 		}
 	}
 	err = watcher.Close()
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
 	folders.Wait()
 	if err != nil {
 		return fmt.Errorf("serve run folders: %w", err)
@@ -240,7 +246,7 @@ func (s *Sidecar) look(ctx, life context.Context, running *sync.WaitGroup) {
 	entries, err := list(s.root, mostFolders+1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reason = ""
+	s.looked, s.ending, s.reason = time.Now(), ctx.Err() != nil, ""
 	if err != nil {
 		s.reason = "list the folder of the runs: " + err.Error()
 		s.o.Logger.Error("cannot list the run folders", "error", err)
@@ -289,7 +295,7 @@ func (s *Sidecar) begin(ctx, life context.Context, name string, before *folder, 
 // Status says what the sidecar does.
 func (s *Sidecar) Status() Status {
 	s.mu.Lock()
-	status := Status{Started: s.started, Reason: s.reason}
+	status := Status{Started: s.started, Looked: s.looked, Ending: s.ending, Reason: s.reason}
 	folders := make([]*folder, 0, len(s.folders))
 	for _, f := range s.folders {
 		folders = append(folders, f)
@@ -300,6 +306,31 @@ func (s *Sidecar) Status() Status {
 	}
 	slices.SortFunc(status.Folders, func(a, b FolderStatus) int { return cmp.Compare(a.Folder, b.Folder) })
 	return status
+}
+
+// Run is the run of a task if it is open now, for what else a worker may want of it. It must not be ended by anybody else.
+func (s *Sidecar) Run(task schema.TaskID, run schema.RunID) (*agent.Run, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.folders[s.runs[record{TaskID: task, RunID: run}.run()]]
+	if f == nil {
+		return nil, false
+	}
+	r := f.current.Load()
+	return r, r != nil
+}
+
+// Runs are those that are open now.
+func (s *Sidecar) Runs() []*agent.Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var runs []*agent.Run
+	for _, f := range s.folders {
+		if r := f.current.Load(); r != nil {
+			runs = append(runs, r)
+		}
+	}
+	return runs
 }
 
 // takeRun says that a run is a folder's, until that is gone. It gives the one that has it already, if there is one.

@@ -14,7 +14,9 @@ import (
 
 // Status is what a sidecar does: a copy that nobody changes.
 type Status struct {
-	Started time.Time      // when Serve began
+	Started time.Time      // when Serve began; zero before
+	Looked  time.Time      // when the folder of the run folders was looked at last, as it is every second at least; zero before
+	Ending  bool           // the context of Serve has ended: no runs are begun any more
 	Folders []FolderStatus // sorted by name
 	Reason  string         // why the folder of the run folders cannot be looked at; "" if it can
 }
@@ -25,6 +27,8 @@ type FolderStatus struct {
 	schema.Status
 	// Unwritten is why status.json could not be written; "" if it is as this is, or there was nothing to write.
 	Unwritten string
+	// TakenUntil is when the claim lapses, if it is not reclaimed before, as it is as a rule; zero if the run is not open.
+	TakenUntil time.Time
 }
 
 // board is the status of one folder: it is written by the folder's goroutine and shown to all.
@@ -34,6 +38,7 @@ type board struct {
 	failed  string
 	written schema.Status // into the folder
 	retry   time.Time     // when writing is tried again after a failure
+	until   time.Time     // when the claim lapses; zero: there is none
 }
 
 func newBoard() *board {
@@ -43,7 +48,14 @@ func newBoard() *board {
 func (b *board) snapshot(folder string) FolderStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return FolderStatus{Folder: folder, Status: b.now, Unwritten: b.failed}
+	return FolderStatus{Folder: folder, Status: b.now, Unwritten: b.failed, TakenUntil: b.until}
+}
+
+// claimed says until when there is a claim.
+func (b *board) claimed(until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.until = until
 }
 
 // set shows a status. It must not be changed afterwards.

@@ -281,6 +281,7 @@ func (w *work) readFinish() (schema.Finish, bool) {
 // report shows how far the run is.
 func (w *work) report(phase schema.Phase, reason string) {
 	p := w.run.Progress()
+	w.board.claimed(p.TakenUntil)
 	s := schema.Status{
 		Phase: phase, Reason: printable(reason), Waiting: p.Waiting,
 		Logs: map[string]int64{}, Stored: make(map[string]int64, len(p.Stored)), Missing: p.Missing, Problems: map[string]string{},

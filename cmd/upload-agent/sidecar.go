@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -40,7 +41,7 @@ func sidecarCommand(io *stdio) *cli.Command {
 			&cli.BoolFlag{Name: "no-events", Usage: "do not rely on the system to tell of changes at all, as on network filesystems; --poll is how fast things go then", Sources: env("no-events")},
 			&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long runs that are finishing have to end after the first SIGINT or SIGTERM; a second one ends them at once", Sources: env("grace")},
 			logLimitFlag(),
-		}, logFlags()...),
+		}, slices.Concat(redactFlags(), logFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return serveSidecar(ctx, cmd, io) },
 	}
 }
@@ -86,6 +87,10 @@ func newSidecar(cmd *cli.Command, io *stdio) (*sidecar.Sidecar, error) {
 	if err != nil {
 		return nil, err
 	}
+	redact, err := secrets(cmd, os.Environ(), logger)
+	if err != nil {
+		return nil, err
+	}
 	state, err := stateDir(cmd)
 	if err != nil {
 		return nil, err
@@ -97,7 +102,7 @@ func newSidecar(cmd *cli.Command, io *stdio) (*sidecar.Sidecar, error) {
 	s, err := sidecar.New(q, runs, sidecar.Options{
 		State: state, WorkerReports: !cmd.Bool("report"), MaxRuns: cmd.Int("max-runs"), Uploads: cmd.Int("uploads"),
 		Settle: cmd.Duration("settle"), Poll: poll(cmd), NoEvents: cmd.Bool("no-events"), Grace: cmd.Duration("grace"),
-		Run: agent.Options{Storage: storage, LogLimit: limit}, Logger: logger,
+		Run: agent.Options{Storage: storage, LogLimit: limit, Redact: redact}, Logger: logger,
 	})
 	if err != nil {
 		return nil, failure(err)
