@@ -1,9 +1,11 @@
 package sidecar_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/taskcluster/upload-agent/agent/agenttest"
@@ -211,4 +213,85 @@ func TestArtifactIsWrittenAgain(t *testing.T) {
 	w.finish()
 	w.awaitPhase(schema.PhaseCompleted)
 	w.wantArtifact("a.txt", "right before the end")
+}
+
+// A claim that is not renamed into place is taken once it is whole.
+func TestClaimInPieces(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.start()
+	w := r.worker("aside")
+	w.must(os.RemoveAll(w.dir))
+	w.dir = filepath.Join(r.runs, "pieces")
+	w.must(os.MkdirAll(w.path("logs"), 0o755))
+	claim := string(w.claimJSON())
+	for _, piece := range []string{claim[:100], claim[100:300]} {
+		w.append("claim.json", piece)
+		w.await("what is wrong with it", func(s schema.Status) bool {
+			return s.Phase == schema.PhaseRefused && strings.Contains(s.Reason, "claim.json: ")
+		})
+	}
+	w.append("claim.json", claim[300:])
+	w.awaitPhase(schema.PhaseRunning)
+	w.finish()
+	w.awaitPhase(schema.PhaseCompleted)
+}
+
+// While the artifacts of one run take all turns, and get nowhere, another one's logs and documents are stored.
+func TestArtifactsDoNotHoldUpAnotherRun(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.options.Uploads = 2
+	r.start()
+	large, small := r.worker("large"), r.worker("small")
+	if err := r.server.Inject(agenttest.Fault{What: "put", Kind: "stall", Path: string(large.claim.Task()) + "/runs/0/artifacts/many/"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		large.write(fmt.Sprintf("artifacts/many/%d", i), "artifact")
+	}
+	large.await("a thousand that wait", func(s schema.Status) bool { return s.Waiting == 1000 })
+	small.append("logs/terminal.log", lines(0, 10))
+	large.append("logs/terminal.log", lines(0, 10))
+	eventually(t, func() string {
+		for _, w := range []*worker{large, small} {
+			if got := w.stored("artifacts/terminal.log"); got != lines(0, 10) {
+				return "a log is held up: " + got
+			}
+		}
+		return ""
+	})
+	small.finish()
+	small.awaitPhase(schema.PhaseCompleted)
+	if s := large.status(); s.Waiting != 1000 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A storm of events, more than the system keeps for us perhaps: nothing is missed.
+func TestStormOfEvents(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.start()
+	w := r.worker("one")
+	var stormed sync.WaitGroup
+	for i := range 4 {
+		stormed.Go(func() {
+			for n := range 5000 {
+				name := w.path(fmt.Sprintf("artifacts/storm-%d-%d", i, n))
+				if os.WriteFile(name, nil, 0o600) != nil || os.Remove(name) != nil {
+					t.Error("no storm")
+					return
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		w.append("logs/terminal.log", lines(i, i+1))
+		w.append(fmt.Sprintf("logs/%d.log", i), "x\n")
+	}
+	stormed.Wait()
+	w.write("artifacts/a", "a")
+	w.finish()
+	w.awaitPhase(schema.PhaseCompleted)
+	w.wantArtifact("terminal.log", lines(0, 100))
+	w.wantArtifact("a", "a")
+	w.wantArtifact("99.log", "x\n")
 }

@@ -32,8 +32,10 @@ type work struct {
 	settled   watch.Settled
 
 	logs, artifacts, ending, reading trouble
-	logsAgain, artifactsAgain        time.Time        // they are not looked for before that
-	settles                          time.Time        // when the next artifact may have settled; zero: none
+	logsAgain, artifactsAgain        time.Time // they are not looked for before that
+	settles                          time.Time // when the next artifact may have settled; zero: none
+	reported                         schema.Phase
+	reportAgain                      time.Time        // in the same phase there is no report before that
 	refused                          map[string]error // artifacts that the run did not take
 	wake                             time.Time        // when to look again whatever happens; zero: it is not known that anything will
 }
@@ -139,6 +141,9 @@ const (
 	logsAfter      = 100 * time.Millisecond
 	artifactsAfter = 500 * time.Millisecond
 )
+
+// reportAfter is how long status.json is not written again in the same phase, nor sooner than twenty times what that takes.
+const reportAfter = 250 * time.Millisecond
 
 // lookForLogs finds new ones.
 func (w *work) lookForLogs() {
@@ -280,6 +285,11 @@ func (w *work) readFinish() (schema.Finish, bool) {
 
 // report shows how far the run is.
 func (w *work) report(phase schema.Phase, reason string) {
+	began := time.Now()
+	if w.reported == phase && began.Before(w.reportAgain) {
+		w.wakeAt(w.reportAgain)
+		return
+	}
 	p := w.run.Progress()
 	w.board.claimed(p.TakenUntil)
 	s := schema.Status{
@@ -298,6 +308,7 @@ func (w *work) report(phase schema.Phase, reason string) {
 		s.Stored[name] = receipt.Size
 	}
 	w.put(s)
+	w.reported, w.reportAgain = phase, time.Now().Add(max(reportAfter, 20*time.Since(began)))
 }
 
 // complete takes up the rest, and ends the run.
