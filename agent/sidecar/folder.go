@@ -423,7 +423,7 @@ func (f *folder) remember(over schema.Phase, reason string) error {
 func (f *folder) logNames() []string {
 	names := []string{}
 	for _, file := range lookBelow(f.root, logsDir).files {
-		if agent.CheckName(file.path) == nil && len(names) < mostLogs {
+		if agent.CheckName(file.path) == nil && len(names) < f.s.o.MaxLogs {
 			names = append(names, file.path)
 		}
 	}

@@ -72,7 +72,7 @@ func (p *process) end() {
 
 // Fifty runs at once with twenty files each. The sidecar is killed on the way, and started again: nobody notices.
 func TestKill(t *testing.T) {
-	const runs, artifacts, steps, kills = 50, 20, 60, 2
+	const runs, artifacts, steps, kills = 50, 20, 40, 2
 	r := newRig(t, agenttest.Options{})
 	program := build(t)
 	var done atomic.Int64 // steps of all workers
@@ -98,8 +98,8 @@ func TestKill(t *testing.T) {
 					logs[i][n].WriteString(text)
 					w.append("logs/"+name, text)
 				}
-				if step%3 == 0 {
-					w.write(fmt.Sprintf("artifacts/%d.txt", step/3), fmt.Sprintf("artifact %d of %d", step/3, i))
+				if step%2 == 0 {
+					w.write(fmt.Sprintf("artifacts/%d.txt", step/2), fmt.Sprintf("artifact %d of %d", step/2, i))
 				}
 				done.Add(1)
 				select {
@@ -141,7 +141,7 @@ func TestKill(t *testing.T) {
 // One log that is written as fast as it can be read, and rotated; the sidecar is killed time and again.
 // Half of its lines hold a secret, so that what is read and what is written are not alike.
 func TestKillAmidALog(t *testing.T) {
-	const size, rotations, password = 12 << 20, 6, "correct horse battery"
+	const size, rotations, password = 12 << 20, 4, "correct horse battery"
 	t.Setenv("KILL_TEST_PASSWORD", password)
 	r := newRig(t, agenttest.Options{})
 	program := build(t)

@@ -274,7 +274,7 @@ func TestStormOfEvents(t *testing.T) {
 	var stormed sync.WaitGroup
 	for i := range 4 {
 		stormed.Go(func() {
-			for n := range 5000 {
+			for n := range 1500 {
 				name := w.path(fmt.Sprintf("artifacts/storm-%d-%d", i, n))
 				if os.WriteFile(name, nil, 0o600) != nil || os.Remove(name) != nil {
 					t.Error("no storm")

@@ -35,6 +35,10 @@ type Options struct {
 	// MaxRuns bounds the runs that are open at once; others wait until one has ended. Default: 1,000.
 	MaxRuns int
 
+	// MaxLogs bounds the logs of a run: each is a file that is open, and published by itself. Others are not read, and
+	// listed as missing. Default: 256.
+	MaxLogs int
+
 	// Settle is how long an artifact must not have changed to be uploaded before the end. Default: 2 s.
 	Settle time.Duration
 
@@ -60,6 +64,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.MaxRuns <= 0 {
 		o.MaxRuns = 1000
+	}
+	if o.MaxLogs <= 0 {
+		o.MaxLogs = 256
 	}
 	if o.Settle <= 0 {
 		o.Settle = 2 * time.Second

@@ -20,9 +20,6 @@ import (
 	"github.com/taskcluster/upload-agent/upload"
 )
 
-// mostLogs is how many logs a run may have: each is a file that is open, and published by itself.
-const mostLogs = 256
-
 // work is one run while it is open, from its start to its end.
 type work struct {
 	*folder
@@ -188,8 +185,8 @@ func (w *work) mayBeLog(name string) error {
 	if err := agent.CheckName(name); err != nil {
 		return err
 	}
-	if len(w.followers) >= mostLogs {
-		return refused("more than %d logs: this one is not read", mostLogs)
+	if len(w.followers) >= w.s.o.MaxLogs {
+		return refused("more than %d logs: this one is not read", w.s.o.MaxLogs)
 	}
 	return nil
 }
