@@ -220,17 +220,17 @@ const (
 // awaitClaim waits for a claim that can be read. A run that has begun is known without it.
 func (f *folder) awaitClaim(ctx context.Context) (schema.Claim, bool) {
 	for {
-		one, begun, recordErr := f.s.records.read(f.name)
 		claim, err := f.claims.read(f.root, f.mayOwn)
-		if recordErr == nil && begun && (one.Over == "" || err != nil) {
-			return schema.Claim{TaskID: one.TaskID, ClaimAnswer: schema.ClaimAnswer{RunID: one.RunID}}, true
-		}
 		if err == nil && !claim.Task().Valid() {
 			err = refused("it does not say whose run it is; add taskId")
 		}
-		switch {
-		case err == nil:
+		if err == nil {
 			return claim, true
+		}
+		if one, begun, recordErr := f.s.records.read(f.name); recordErr == nil && begun {
+			return schema.Claim{TaskID: one.TaskID, ClaimAnswer: schema.ClaimAnswer{RunID: one.RunID}}, true
+		}
+		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			if f.board.snapshot("").Phase != schema.PhaseWaiting || f.hasStatus() {
 				f.show(schema.PhaseWaiting, "there is no claim.json")
@@ -258,8 +258,10 @@ func (f *folder) oneRun(ctx, life context.Context, claim schema.Claim) error {
 	switch {
 	case err != nil:
 		return err
-	case begun && (one.TaskID != f.task || one.RunID != f.runID):
-		return refused("%s is for another run now: this folder was that of run %d of task %s; make a folder for each run", claimFile, one.RunID, one.TaskID)
+	case begun && one.run() != key:
+		if begun, err = false, f.anotherRun(ctx, one); err != nil {
+			return err
+		}
 	case begun && one.Over != "" && !f.keepsClaim(one, key):
 		f.showEnd(one)
 		return nil
@@ -281,6 +283,21 @@ func (f *folder) oneRun(ctx, life context.Context, claim schema.Claim) error {
 		f.logger.Error("cannot close run", "error", closing)
 	}
 	return err
+}
+
+// anotherRun is for a claim of another run than the folder was for: perhaps it is a new folder of the same name, and the
+// old one has gone while nobody looked.
+func (f *folder) anotherRun(ctx context.Context, one record) error {
+	if _, err := f.root.Lstat(finishFile); err == nil && one.Over != "" {
+		return refused("%s is for another run now: this folder was that of run %d of task %s; make a folder for each run", claimFile, one.RunID, one.TaskID)
+	}
+	if !f.s.conclude(ctx, one) {
+		return fmt.Errorf("run %d of task %s, which this folder was for, cannot be ended", one.RunID, one.TaskID)
+	}
+	if err := f.s.records.forget(f.name); err != nil {
+		return fmt.Errorf("forget the run that this folder was for: %w", err)
+	}
+	return nil
 }
 
 // keepsClaim reports whether the claim of a run that is over has to be kept until the worker has reported it.

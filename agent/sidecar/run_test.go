@@ -295,3 +295,33 @@ func TestStormOfEvents(t *testing.T) {
 	w.wantArtifact("a", "a")
 	w.wantArtifact("99.log", "x\n")
 }
+
+// A folder that has gone, and another one of the same name, are two.
+func TestAnotherFolderOfTheSameName(t *testing.T) {
+	r := newRig(t, agenttest.Options{})
+	r.start()
+	first := r.worker("one")
+	first.append("logs/terminal.log", "first\n")
+	first.awaitLog("terminal.log", 6)
+	var second *worker
+	r.restart(func() {
+		first.must(os.RemoveAll(first.dir))
+		second = r.worker("one")
+		second.append("logs/terminal.log", "second\n")
+	})
+	second.await("its own run", func(s schema.Status) bool { return s.TaskID == second.claim.Task() && s.Phase == schema.PhaseRunning })
+	second.finish()
+	second.awaitPhase(schema.PhaseCompleted)
+	second.wantArtifact("terminal.log", "second\n")
+	if got := first.stored("artifacts/terminal.log"); !strings.HasPrefix(got, "first\nupload-agent: ") || first.stored("result.json") != "(not stored)" {
+		t.Errorf("the first log is %q", got)
+	}
+	third := r.worker("elsewhere")
+	data := third.claimJSON()
+	third.must(os.RemoveAll(third.dir))
+	second.document("claim.json", data)
+	r.restart(func() {})
+	second.await("that the folder was another run's", func(s schema.Status) bool {
+		return s.Phase == schema.PhaseRefused && strings.Contains(s.Reason, "make a folder for each run")
+	})
+}

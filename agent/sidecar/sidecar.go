@@ -211,29 +211,17 @@ func (s *Sidecar) recall(ctx context.Context, running *sync.WaitGroup) {
 	defer s.mu.Unlock()
 	for _, one := range all {
 		if _, err := s.root.Lstat(one.Folder); errors.Is(err, fs.ErrNotExist) {
-			running.Go(func() { s.conclude(ctx, one) })
+			running.Go(func() { s.concludeGone(ctx, one) })
 			continue
 		}
 		s.runs[one.run()] = one.Folder
 	}
 }
 
-// conclude ends a run whose folder has gone while nobody looked.
-func (s *Sidecar) conclude(ctx context.Context, one record) {
-	logger := s.o.Logger.With("folder", one.Folder, "task", one.TaskID, "run", one.RunID)
-	state := filepath.Join(s.o.State, one.run())
-	if _, err := os.Lstat(state); err == nil {
-		o := s.o.Run
-		o.StateDir, o.Logger = s.o.State, logger
-		run, err := agent.Resume(ctx, s.q, state, o)
-		if err == nil {
-			_, err = run.Conclude(ctx)
-			err = errors.Join(err, run.Close())
-		}
-		logger.Warn("the folder of a run was removed while nobody looked", "error", err)
-		if _, err := os.Lstat(state); err == nil {
-			return // next time
-		}
+// concludeGone ends a run whose folder has gone while nobody looked.
+func (s *Sidecar) concludeGone(ctx context.Context, one record) {
+	if !s.conclude(ctx, one) {
+		return // next time
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,8 +229,26 @@ func (s *Sidecar) conclude(ctx context.Context, one record) {
 		return // it has come back
 	}
 	if err := s.records.forget(one.Folder); err != nil {
-		logger.Warn("cannot forget a run folder that is gone", "error", err)
+		s.o.Logger.Warn("cannot forget a run folder that is gone", "folder", one.Folder, "error", err)
 	}
+}
+
+// conclude ends a run whose folder has gone, see agent.Run.Conclude. It is false if there is something left of it.
+func (s *Sidecar) conclude(ctx context.Context, one record) bool {
+	state := filepath.Join(s.o.State, one.run())
+	if _, err := os.Lstat(state); err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	o := s.o.Run
+	o.StateDir, o.Logger = s.o.State, s.o.Logger.With("folder", one.Folder, "task", one.TaskID, "run", one.RunID)
+	run, err := agent.Resume(ctx, s.q, state, o)
+	if err == nil {
+		_, err = run.Conclude(ctx)
+		err = errors.Join(err, run.Close())
+	}
+	o.Logger.Warn("the folder of a run was removed while nobody looked", "error", err)
+	_, err = os.Lstat(state)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // lookEvery is how often new folders are looked for.
