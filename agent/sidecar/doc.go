@@ -21,5 +21,8 @@
 //
 // # Limits
 //
+// What [agent.Run.Redact] was told dies with the process: who told it has to tell the next one too. Options.Run.Redact is for all runs.
+// A worker that has died leaves a folder that nobody finishes: its claim is kept until the task's deadline, or until somebody removes the folder.
+// An artifact below artifacts/ cannot have the name of a log; it is refused.
 // A file that was truncated and has grown again between two looks, with the same first 64 bytes, past what was read of it, is taken for one that has grown.
 package sidecar

@@ -45,16 +45,20 @@ func (d *document[T]) read(root *os.Root, mayOwn func(fs.FileInfo) error) (T, er
 		d.known = false
 		return d.doc, withoutPath(err)
 	}
-	id := identify(info)
-	if d.known && d.size == info.Size() && d.changed.Equal(info.ModTime()) && d.id == id {
+	if d.isAsRead(info) {
 		return d.doc, d.err
 	}
-	d.size, d.changed, d.id, d.known = info.Size(), info.ModTime(), id, true
+	d.size, d.changed, d.id, d.known = info.Size(), info.ModTime(), identify(info), true
 	d.doc, d.err = d.load(root, mayOwn)
 	if errors.Is(d.err, fs.ErrNotExist) {
 		d.known = false
 	}
 	return d.doc, d.err
+}
+
+// isAsRead reports whether the file is as it was when it was read.
+func (d *document[T]) isAsRead(info fs.FileInfo) bool {
+	return d.known && d.size == info.Size() && d.changed.Equal(info.ModTime()) && d.id == identify(info)
 }
 
 func (d *document[T]) load(root *os.Root, mayOwn func(fs.FileInfo) error) (none T, err error) {

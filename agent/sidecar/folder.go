@@ -48,6 +48,16 @@ func newFolder(s *Sidecar, name string) *folder {
 // ended reports whether nobody works on the folder.
 func (f *folder) ended() bool { return f.over.Load() }
 
+// hasAnotherClaim reports whether there is another claim than the one of the run that is over: it may be another folder by now, with the
+// same inode. Only for a folder that nobody works on.
+func (f *folder) hasAnotherClaim() bool {
+	if !f.info.IsDir() {
+		return false
+	}
+	info, err := f.s.root.Lstat(f.name + "/" + claimFile)
+	return err == nil && !f.claims.isAsRead(info)
+}
+
 // refuseEntry is for what is no folder.
 func (f *folder) refuseEntry(info fs.FileInfo, err error) {
 	if err == nil {
@@ -288,7 +298,8 @@ func (f *folder) oneRun(ctx, life context.Context, claim schema.Claim) error {
 // anotherRun is for a claim of another run than the folder was for: perhaps it is a new folder of the same name, and the
 // old one has gone while nobody looked.
 func (f *folder) anotherRun(ctx context.Context, one record) error {
-	if _, err := f.root.Lstat(finishFile); err == nil && one.Over != "" {
+	finish, err := f.root.Lstat(finishFile)
+	if err == nil && one.Over != "" && finish.ModTime().Before(f.claims.changed) { // the one of the old run
 		return refused("%s is for another run now: this folder was that of run %d of task %s; make a folder for each run", claimFile, one.RunID, one.TaskID)
 	}
 	if !f.s.conclude(ctx, one) {
@@ -337,7 +348,7 @@ func (f *folder) start(ctx, life context.Context, claim schema.Claim, state stri
 		run, err := f.resume(ctx, life, state, o)
 		switch {
 		case err == nil:
-			return run, f.remember("", "")
+			return f.begun(run)
 		case !errors.Is(err, agent.ErrNotBegun):
 			return nil, err
 		}
@@ -349,7 +360,15 @@ func (f *folder) start(ctx, life context.Context, claim schema.Claim, state stri
 	if err != nil {
 		return nil, err
 	}
-	return run, f.remember("", "")
+	return f.begun(run)
+}
+
+// begun remembers that the run has begun. One that cannot be remembered is left for another try.
+func (f *folder) begun(run *agent.Run) (*agent.Run, error) {
+	if err := f.remember("", ""); err != nil {
+		return nil, errors.Join(err, run.Close())
+	}
+	return run, nil
 }
 
 // resume asks the queue for as long as ctx lasts; the run lives longer.

@@ -291,7 +291,7 @@ func (s *Sidecar) look(ctx, life context.Context, running *sync.WaitGroup) {
 // begin works on a folder in a goroutine of its own. One that was over before, and is the same still, is left as it is.
 func (s *Sidecar) begin(ctx, life context.Context, name string, before *folder, running *sync.WaitGroup) *folder {
 	info, err := s.root.Lstat(name)
-	if before != nil && err == nil && before.info != nil && os.SameFile(before.info, info) {
+	if before != nil && err == nil && before.info != nil && os.SameFile(before.info, info) && !before.hasAnotherClaim() {
 		return before
 	}
 	f := newFolder(s, name)
