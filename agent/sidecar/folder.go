@@ -28,6 +28,7 @@ type folder struct {
 
 	root    *os.Root
 	changes <-chan struct{}
+	hinted  bool // there may be something new in the folder
 	claims  document[schema.Claim]
 	ends    document[schema.Finish]
 
@@ -169,6 +170,7 @@ func (f *folder) await(ctx context.Context, wake <-chan time.Time, done <-chan s
 	case <-ctx.Done():
 		return false
 	case <-f.changes:
+		f.hinted = true
 	case <-tick:
 	case <-wake:
 	case <-done:
@@ -286,6 +288,7 @@ func (f *folder) oneRun(ctx, life context.Context, claim schema.Claim) error {
 		return f.notStarted(ctx, err)
 	}
 	f.current.Store(run)
+	f.hinted = true
 	err = newWork(f, run).toTheEnd(ctx, life)
 	f.current.Store(nil)
 	f.board.claimed(time.Time{})

@@ -33,6 +33,7 @@ type work struct {
 	settles                          time.Time // when the next artifact may have settled; zero: none
 	reported                         schema.Phase
 	reportAgain                      time.Time        // in the same phase there is no report before that
+	logsDue, artifactsDue, reportDue bool             // there may be something new
 	refused                          map[string]error // artifacts that the run did not take
 	wake                             time.Time        // when to look again whatever happens; zero: it is not known that anything will
 }
@@ -115,22 +116,40 @@ func (w *work) wakeAt(t time.Time) {
 // look sees what has changed. more says that there is more to read at once.
 func (w *work) look() (more bool) {
 	now := time.Now()
+	if w.hinted { // or a timer has run down, for what is due alone: else each would set another one
+		w.hinted, w.logsDue, w.artifactsDue, w.reportDue = false, true, true, true
+	}
+	if !w.settles.IsZero() && !now.Before(w.settles) {
+		w.artifactsDue = true
+	}
 	w.wake = time.Time{}
-	if now.Before(w.logsAgain) {
-		w.wakeAt(w.logsAgain)
-	} else {
+	if w.logsDue && !now.Before(w.logsAgain) {
+		w.logsDue = false
 		w.lookForLogs()
 	}
 	more = w.readLogs()
-	if now.Before(w.artifactsAgain) {
-		w.wakeAt(w.artifactsAgain)
-	} else {
+	if w.artifactsDue && !now.Before(w.artifactsAgain) {
+		w.artifactsDue = false
 		w.lookForArtifacts(false)
+		w.reportDue = true
+	}
+	if w.logsDue {
+		w.wakeAt(w.logsAgain)
+	}
+	if w.artifactsDue {
+		w.wakeAt(w.artifactsAgain)
 	}
 	if !w.settles.IsZero() {
-		w.wakeAt(w.settles)
+		w.wakeAt(later(w.settles, w.artifactsAgain))
 	}
 	return more
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // A folder is not listed again so soon, nor sooner than ten times what that takes.
@@ -284,7 +303,9 @@ func (w *work) readFinish() (schema.Finish, bool) {
 func (w *work) report(phase schema.Phase, reason string) {
 	began := time.Now()
 	if w.reported == phase && began.Before(w.reportAgain) {
-		w.wakeAt(w.reportAgain)
+		if w.reportDue {
+			w.wakeAt(w.reportAgain)
+		}
 		return
 	}
 	p := w.run.Progress()
@@ -306,6 +327,9 @@ func (w *work) report(phase schema.Phase, reason string) {
 	}
 	w.put(s)
 	w.reported, w.reportAgain = phase, time.Now().Add(max(reportAfter, 20*time.Since(began)))
+	if w.reportDue = p.Waiting > 0; w.reportDue {
+		w.wakeAt(w.reportAgain)
+	}
 }
 
 // complete takes up the rest, and ends the run.
