@@ -33,6 +33,10 @@ type ConfigCommands struct {
 	Queue    ConfigQueue    `json:"queue,omitempty" jsonschema_description:"Settings for queue, the embedded queue and storage."`
 	Inspect  ConfigInspect  `json:"inspect,omitempty" jsonschema_description:"Settings for inspect."`
 	Tail     ConfigTail     `json:"tail,omitempty" jsonschema_description:"Settings for tail."`
+	Sidecar  ConfigSidecar  `json:"sidecar,omitempty" jsonschema_description:"Settings for sidecar."`
+	Artifact ConfigArtifact `json:"artifact,omitempty" jsonschema_description:"Settings for artifact."`
+	Redact   ConfigRedact   `json:"redact,omitempty" jsonschema_description:"Settings for redact."`
+	Status   ConfigStatus   `json:"status,omitempty" jsonschema_description:"Settings for status."`
 }
 
 // ConfigLog says what is logged on stderr.
@@ -50,6 +54,7 @@ type ConfigRun struct {
 	Gzip       string   `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
 	Grace      Duration `json:"grace,omitempty" jsonschema_description:"How long the run has to end after the first SIGINT or SIGTERM."`
 	LogLimit   Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	Timeout    Duration `json:"timeout,omitempty" jsonschema_description:"How long the command may run; 0 is no limit."`
 	Stream     string   `json:"stream,omitempty" jsonschema_description:"Address, host:port, at which the log is served to readers while it is written."`
 	StreamURL  string   `json:"stream-url,omitempty" jsonschema_description:"URL at which readers reach that address."`
 	RedactEnv  []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
@@ -115,4 +120,54 @@ type ConfigTail struct {
 	Storage     string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage."`
 	Queue       string   `json:"queue,omitempty" jsonschema_description:"URL of the queue that is asked whether a run has ended."`
 	GiveUpAfter Duration `json:"give-up-after,omitempty" jsonschema_description:"How long the log of a run that has ended must stay as it is to count as unfinished."`
+}
+
+// ConfigSidecar are the settings for sidecar.
+type ConfigSidecar struct {
+	ConfigLog
+	Queue    string   `json:"queue,omitempty" jsonschema_description:"URL of the queue's API, ending in /v1."`
+	Storage  string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
+	Runs     string   `json:"runs,omitempty" jsonschema_description:"Folder of the run folders."`
+	State    string   `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
+	Report   bool     `json:"report,omitempty" jsonschema_description:"Whether to report runs completed; if not, their workers do."`
+	MaxRuns  int      `json:"max-runs,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many runs may be open at once."`
+	Uploads  int      `json:"uploads,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many artifacts of all runs are uploaded at once."`
+	Settle   Duration `json:"settle,omitempty" jsonschema_description:"How long an artifact must not have changed to be uploaded before the end."`
+	Poll     Duration `json:"poll,omitempty" jsonschema_description:"How often every folder is looked at."`
+	NoEvents bool     `json:"no-events,omitempty" jsonschema_description:"Whether to do without the system's events of changes."`
+	Grace    Duration `json:"grace,omitempty" jsonschema_description:"How long runs that are finishing have to end after the first SIGINT or SIGTERM."`
+	LogLimit Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	Listen   string   `json:"listen,omitempty" jsonschema_description:"Address at which health, metrics and status are served; a port alone is one of 127.0.0.1."`
+}
+
+// ConfigArtifact are the settings for artifact.
+type ConfigArtifact struct {
+	Upload ConfigArtifactUpload `json:"upload,omitempty" jsonschema_description:"Settings for artifact upload."`
+}
+
+// ConfigArtifactUpload are the settings for artifact upload.
+type ConfigArtifactUpload struct {
+	NoWait   bool     `json:"no-wait,omitempty" jsonschema_description:"Whether not to wait until the artifacts are stored."`
+	Exclude  []string `json:"exclude,omitempty" jsonschema_description:"Globs of what is left out of folders and globs of artifacts."`
+	Symlinks string   `json:"symlinks,omitempty" jsonschema:"enum=inside,enum=follow,enum=skip" jsonschema_description:"Which symbolic links among the artifacts are followed."`
+	Gzip     string   `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
+	Socket   string   `json:"socket,omitempty" jsonschema_description:"The agent's socket."`
+	JSON     bool     `json:"json,omitempty" jsonschema_description:"Whether to print JSON."`
+}
+
+// ConfigRedact are the settings for redact.
+type ConfigRedact struct {
+	Add ConfigRedactAdd `json:"add,omitempty" jsonschema_description:"Settings for redact add."`
+}
+
+// ConfigRedactAdd are the settings for redact add.
+type ConfigRedactAdd struct {
+	Socket string `json:"socket,omitempty" jsonschema_description:"The agent's socket."`
+}
+
+// ConfigStatus are the settings for status.
+type ConfigStatus struct {
+	Watch  bool   `json:"watch,omitempty" jsonschema_description:"Whether to print what changes, until the command has ended."`
+	Socket string `json:"socket,omitempty" jsonschema_description:"The agent's socket."`
+	JSON   bool   `json:"json,omitempty" jsonschema_description:"Whether to print JSON."`
 }

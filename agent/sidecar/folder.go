@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/agent/sidecar/ops"
 	"github.com/taskcluster/upload-agent/agent/watch"
 	"github.com/taskcluster/upload-agent/schema"
 )
@@ -142,6 +143,9 @@ func (f *folder) put(s schema.Status) {
 	}
 	was := f.board.snapshot("").Status
 	f.board.set(s)
+	if s.Phase == schema.PhaseRefused && was.Phase != s.Phase {
+		f.s.o.Counters.RunEnded(ops.Refused)
+	}
 	if was.Phase != s.Phase || was.Reason != s.Reason {
 		f.logger.Log(context.Background(), levelOf(s.Phase), "run folder", "phase", s.Phase, "reason", s.Reason)
 	}
@@ -345,6 +349,7 @@ func (f *folder) slot(ctx context.Context) bool {
 // start starts the run, or takes it up again. The run is nil if it is over.
 func (f *folder) start(ctx, life context.Context, claim schema.Claim, state string, begun bool) (*agent.Run, error) {
 	o := f.s.o.Run
+	o.Observer = f.s.o.Counters.Observer()
 	o.StateDir, o.Logger, o.Logs = f.s.o.State, f.logger.With("task", f.task, "run", f.runID), f.logNames()
 	if _, err := os.Lstat(state); err == nil {
 		f.show(schema.PhaseWaiting, "the run is taken up again: the queue is asked for its claim")
@@ -423,6 +428,7 @@ func (f *folder) lose(cause error) error {
 	if err := replace(f.root, claimLostFile, []byte(printable(reason)+"\n")); err != nil {
 		f.logger.Warn("cannot tell the worker that the claim is lost", "error", err)
 	}
+	f.s.o.Counters.RunEnded(ops.ClaimLost)
 	return f.end(schema.PhaseClaimLost, reason)
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/agent/sidecar/ops"
 	"github.com/taskcluster/upload-agent/agent/watch"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
@@ -59,6 +60,9 @@ type Options struct {
 
 	// Logger takes what an operator wants to know. Default: none.
 	Logger *slog.Logger
+
+	// Counters are told what happens, for whoever watches the sidecar. Default: none.
+	Counters *ops.Counters
 }
 
 func (o Options) withDefaults() Options {
@@ -315,7 +319,9 @@ func (s *Sidecar) Status() Status {
 	}
 	s.mu.Unlock()
 	for _, f := range folders {
-		status.Folders = append(status.Folders, f.board.snapshot(f.name))
+		one := f.board.snapshot(f.name)
+		one.Open = f.current.Load() != nil
+		status.Folders = append(status.Folders, one)
 	}
 	slices.SortFunc(status.Folders, func(a, b FolderStatus) int { return cmp.Compare(a.Folder, b.Folder) })
 	return status

@@ -27,6 +27,8 @@ type FolderStatus struct {
 	schema.Status
 	// Unwritten is why status.json could not be written; "" if it is as this is, or there was nothing to write.
 	Unwritten string
+	// Open says that the run is not over.
+	Open bool
 	// TakenUntil is when the claim lapses, if it is not reclaimed before, as it is as a rule; zero if the run is not open.
 	TakenUntil time.Time
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/files"
+	"github.com/taskcluster/upload-agent/agent/sidecar/ops"
 	"github.com/taskcluster/upload-agent/agent/watch"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
@@ -27,6 +28,7 @@ type work struct {
 	places    *places
 	followers map[string]*follower // by log
 	settled   watch.Settled
+	tally     *ops.Tally
 
 	logs, artifacts, ending, reading trouble
 	logsAgain, artifactsAgain        time.Time // they are not looked for before that
@@ -39,7 +41,10 @@ type work struct {
 }
 
 func newWork(f *folder, run *agent.Run) *work {
-	return &work{folder: f, run: run, settled: watch.Settled{After: f.s.o.Settle}, followers: map[string]*follower{}, refused: map[string]error{}}
+	w := &work{folder: f, run: run, settled: watch.Settled{After: f.s.o.Settle}, followers: map[string]*follower{}, refused: map[string]error{}, tally: f.s.o.Counters.NewTally()}
+	p := run.Progress()
+	w.tally.Skip(p.Logs, p.Stored, p.Missing) // what an earlier process has done
+	return w
 }
 
 // trouble is what is wrong with some files: their names as artifacts or logs, and what is wrong.
@@ -310,6 +315,7 @@ func (w *work) report(phase schema.Phase, reason string) {
 	}
 	p := w.run.Progress()
 	w.board.claimed(p.TakenUntil)
+	w.tally.Look(p.Logs, p.Stored, p.Missing)
 	s := schema.Status{
 		Phase: phase, Reason: printable(reason), Waiting: p.Waiting,
 		Logs: map[string]int64{}, Stored: make(map[string]int64, len(p.Stored)), Missing: p.Missing, Problems: map[string]string{},
@@ -401,6 +407,7 @@ func (w *work) over(ctx context.Context, s *agent.Summary) error {
 	for name, receipt := range s.Artifacts {
 		status.Stored[name] = receipt.Size
 	}
+	w.count(s)
 	status.Phase, status.Reason = schema.PhaseCompleted, ""
 	if !s.Reported {
 		status.Phase = schema.PhaseResultStored
@@ -413,6 +420,17 @@ func (w *work) over(ctx context.Context, s *agent.Summary) error {
 		w.keepClaim(ctx)
 	}
 	return nil
+}
+
+// count tells what a run has left that is over.
+func (w *work) count(s *agent.Summary) {
+	c := w.s.o.Counters
+	w.tally.Look(w.run.Progress().Logs, s.Artifacts, s.Missing)
+	if s.Success {
+		c.RunEnded(ops.Succeeded)
+	} else {
+		c.RunEnded(ops.Failed)
+	}
 }
 
 // keepClaim keeps the claim until the worker has reported the run, or has removed the folder.
@@ -439,6 +457,7 @@ func (w *work) abandon(ctx context.Context) error {
 	if err := w.run.Abandon(ctx, reason); err != nil {
 		return fmt.Errorf("give up run: %w", err)
 	}
+	w.s.o.Counters.RunEnded(ops.NotCompleted)
 	return w.end(schema.PhaseFailed, reason)
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,6 +212,29 @@ func TestManifestAgainstSchema(t *testing.T) {
 	} {
 		if !strings.Contains(manifest, from) || check(strings.Replace(manifest, from, to, 1)) == nil {
 			t.Errorf("the schema lets pass %q", to)
+		}
+	}
+}
+
+// The command lines of the unit and of the manifest are ones that there are.
+func TestDeployedCommandLines(t *testing.T) {
+	var j job
+	if err := yaml.Unmarshal([]byte(deployed(t, "job.yaml")), &j); err != nil {
+		t.Fatal(err)
+	}
+	unit := strings.Fields(unitSettings(deployed(t, "upload-agent.service"))["ExecStart"][0])[1:]
+	for i, arg := range unit {
+		unit[i] = strings.ReplaceAll(arg, "/etc/upload-agent/", "deploy/")
+	}
+	for _, args := range [][]string{unit, j.Spec.Template.Spec.InitContainers[0].Args} {
+		all, err := runForSettings(context.Background(), args, &stdio{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
+		if err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+		for _, one := range all {
+			if one.Command != "sidecar" || one.Missing {
+				t.Errorf("%q: %+v", args, one)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/queue"
 	"github.com/taskcluster/upload-agent/agent/sidecar"
+	"github.com/taskcluster/upload-agent/agent/sidecar/ops"
 )
 
 func sidecarCommand(io *stdio) *cli.Command {
@@ -41,27 +43,36 @@ func sidecarCommand(io *stdio) *cli.Command {
 			&cli.BoolFlag{Name: "no-events", Usage: "do not rely on the system to tell of changes at all, as on network filesystems; --poll is how fast things go then", Sources: env("no-events")},
 			&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long runs that are finishing have to end after the first SIGINT or SIGTERM; a second one ends them at once", Sources: env("grace")},
 			logLimitFlag(),
-		}, slices.Concat(redactFlags(), logFlags())...),
+		}, slices.Concat(redactFlags(), operationsFlags(), logFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return serveSidecar(ctx, cmd, io) },
 	}
 }
 
 func serveSidecar(ctx context.Context, cmd *cli.Command, io *stdio) error {
-	s, err := newSidecar(cmd, io)
+	counters := new(ops.Counters)
+	s, err := newSidecar(cmd, io, counters)
+	if err != nil {
+		return err
+	}
+	logger, err := io.logger(cmd)
 	if err != nil {
 		return err
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
+	operations, err := startOperations(cmd, sidecarSource{s, ctx}, counters, logger)
+	if err != nil {
+		return err
+	}
 	context.AfterFunc(ctx, stop) // a second signal ends the process: what it leaves is taken up all the same
 	fmt.Fprintf(io.err, "upload-agent: taking runs from the folders in %s\n", cmd.String("runs"))
-	if err := s.Serve(ctx); err != nil {
+	if err := errors.Join(s.Serve(ctx), operations.close()); err != nil {
 		return failure(err)
 	}
 	return nil
 }
 
-func newSidecar(cmd *cli.Command, io *stdio) (*sidecar.Sidecar, error) {
+func newSidecar(cmd *cli.Command, io *stdio, counters *ops.Counters) (*sidecar.Sidecar, error) {
 	if err := noArguments(cmd); err != nil {
 		return nil, err
 	}
@@ -79,7 +90,7 @@ func newSidecar(cmd *cli.Command, io *stdio) (*sidecar.Sidecar, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := queue.New(cmd.String("queue"), queue.Options{Logger: logger})
+	q, err := queue.New(cmd.String("queue"), queue.Options{Logger: logger, Transport: counters.CountQueueErrors(nil)})
 	if err != nil {
 		return nil, usageError(fmt.Errorf("--queue: %w", err))
 	}
@@ -102,7 +113,7 @@ func newSidecar(cmd *cli.Command, io *stdio) (*sidecar.Sidecar, error) {
 	s, err := sidecar.New(q, runs, sidecar.Options{
 		State: state, WorkerReports: !cmd.Bool("report"), MaxRuns: cmd.Int("max-runs"), Uploads: cmd.Int("uploads"),
 		Settle: cmd.Duration("settle"), Poll: poll(cmd), NoEvents: cmd.Bool("no-events"), Grace: cmd.Duration("grace"),
-		Run: agent.Options{Storage: storage, LogLimit: limit, Redact: redact}, Logger: logger,
+		Run: agent.Options{Storage: storage, LogLimit: limit, Redact: redact}, Logger: logger, Counters: counters,
 	})
 	if err != nil {
 		return nil, failure(err)

@@ -1,6 +1,12 @@
 package ops
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/taskcluster/upload-agent/agent"
+	"github.com/taskcluster/upload-agent/upload"
+)
 
 // Counter counts. The zero value is ready, a nil one counts nothing; it is safe for concurrent use.
 type Counter struct{ n atomic.Int64 }
@@ -26,14 +32,14 @@ func (c *Counter) Load() int64 {
 // Counters are what has happened since the process was started. The zero value is ready; it must not be copied. Whoever does the
 // work tells it what happens.
 type Counters struct {
-	LogBytes       Counter // bytes of logs taken in
-	LogFlushes     Counter // how often the index of a live log was stored
-	BytesUploaded  Counter // bytes of all objects stored
-	UploadRetries  Counter // attempts at an upload after its first
-	GrantRenewals  Counter // fresh signed URLs for an upload that had one already
-	Reclaims       Counter // claims that the queue has renewed
-	JournalErrors  Counter // runs that ended because their journal could not be kept
-	ArtifactsTaken Counter // artifacts stored
+	LogBytes      Counter // bytes of logs taken in
+	LogFlushes    Counter // how often readers of a live log could see more of it
+	BytesUploaded Counter // bytes of all objects stored
+	UploadRetries Counter // attempts at an upload after its first
+	GrantRenewals Counter // fresh signed URLs for an upload that had one already
+	Reclaims      Counter // claims that the queue has renewed
+	JournalErrors Counter // runs that ended because their journal could not be kept
+	Artifacts     Counter // artifacts stored
 
 	ended   [len(outcomes)]Counter
 	missing [len(reasons)]Counter
@@ -69,23 +75,19 @@ func (c *Counters) Ended(o Outcome) int64 {
 	return c.ended[o].Load()
 }
 
-// ArtifactStored counts an artifact of that many bytes, which took so many attempts and renewals of its grant, as its receipt says.
-func (c *Counters) ArtifactStored(size int64, attempts, renewals int) {
+// Observer has a run tell the counters what it does. It may be shared by all runs.
+func (c *Counters) Observer() agent.Observer {
 	if c == nil {
-		return
+		return agent.Observer{}
 	}
-	c.ArtifactsTaken.Inc()
-	c.ObjectStored(size, attempts, renewals)
-}
-
-// ObjectStored counts any other object, a document say.
-func (c *Counters) ObjectStored(size int64, attempts, renewals int) {
-	if c == nil {
-		return
+	return agent.Observer{
+		ObjectStored:  func(r upload.Receipt) { c.BytesUploaded.Add(r.Size) },
+		LogFlushed:    func(string, int64) { c.LogFlushes.Inc() },
+		Retrying:      func(string, error) { c.UploadRetries.Inc() },
+		GrantRenewed:  func(string) { c.GrantRenewals.Inc() },
+		Reclaimed:     func(time.Time) { c.Reclaims.Inc() },
+		JournalFailed: func(error) { c.JournalErrors.Inc() },
 	}
-	c.BytesUploaded.Add(size)
-	c.UploadRetries.Add(int64(attempts) - 1)
-	c.GrantRenewals.Add(int64(renewals))
 }
 
 // ArtifactMissing counts an artifact that was not stored, for a reason as [agent.Summary] gives it. Of the reason only its kind is kept.

@@ -113,7 +113,7 @@ func (h *Handler) Status() schema.AgentStatus {
 		Totals: schema.AgentTotals{
 			RunsOpen: s.Open, RunsSucceeded: c.Ended(Succeeded), RunsFailed: c.Ended(Failed),
 			RunsNotCompleted: c.Ended(ClaimLost) + c.Ended(NotCompleted),
-			LogBytes:         c.LogBytes.Load(), ArtifactsStored: c.ArtifactsTaken.Load(), ArtifactsMissing: c.Missing(), BytesUploaded: c.BytesUploaded.Load(),
+			LogBytes:         c.LogBytes.Load(), ArtifactsStored: c.Artifacts.Load(), ArtifactsMissing: c.Missing(), BytesUploaded: c.BytesUploaded.Load(),
 		},
 	}
 	if doc.Reason == "" && s.State != schema.AgentReady {

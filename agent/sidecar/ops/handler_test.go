@@ -77,13 +77,21 @@ func TestHealthAndReadiness(t *testing.T) {
 func counted() *ops.Counters {
 	c := new(ops.Counters)
 	c.LogBytes.Add(1000)
-	c.LogFlushes.Inc()
+	c.Observer().LogFlushed("x", 5)
 	c.RunEnded(ops.Succeeded)
 	c.RunEnded(ops.Succeeded)
 	c.RunEnded(ops.ClaimLost)
 	c.RunEnded(ops.Outcome(99))
-	c.ArtifactStored(50, 3, 1)
-	c.ObjectStored(5, 1, 0)
+	run := c.NewTally()
+	run.Look(nil, map[string]upload.Receipt{"a": {Size: 50}}, nil)
+	told := c.Observer()
+	told.ObjectStored(upload.Receipt{Size: 50})
+	told.ObjectStored(upload.Receipt{Size: 5})
+	told.Retrying("a", upload.ErrStalled)
+	told.Retrying("a", upload.ErrStalled)
+	told.GrantRenewed("a")
+	told.Reclaimed(time.Now())
+	told.JournalFailed(nil)
 	c.ArtifactMissing(fmt.Sprintf("upload %q: %v", "a", upload.ErrChanged))
 	c.ArtifactMissing(fmt.Sprintf("upload %q to h: %v; last: %v", "b", upload.ErrGaveUp, upload.ErrUnavailable))
 	c.ArtifactMissing("whatever " + secret)
@@ -102,7 +110,7 @@ func TestMetrics(t *testing.T) {
 		"upload_agent_artifacts_stored_total 1", `upload_agent_artifacts_missing_total{reason="changed"} 1`,
 		`upload_agent_artifacts_missing_total{reason="unavailable"} 1`, `upload_agent_artifacts_missing_total{reason="other"} 1`,
 		`upload_agent_artifacts_missing_total{reason="gave_up"} 0`, "upload_agent_uploaded_bytes_total 55", "upload_agent_upload_retries_total 2",
-		"upload_agent_grant_renewals_total 1", "upload_agent_reclaims_total 0", "upload_agent_journal_errors_total 0",
+		"upload_agent_grant_renewals_total 1", "upload_agent_reclaims_total 1", "upload_agent_journal_errors_total 1",
 		`upload_agent_queue_errors_total{kind="network"} 0`, "upload_agent_ready 1", "upload_agent_healthy 1",
 		`upload_agent_claim_remaining_seconds 35`, // thousand and something: the first of two claims
 		`version="v1.2.3"`, "go_goroutines", "process_start_time_seconds",
@@ -201,9 +209,10 @@ func TestCountQueueErrors(t *testing.T) {
 func TestNilCounters(t *testing.T) {
 	var c *ops.Counters
 	c.RunEnded(ops.Failed)
-	c.ArtifactStored(1, 2, 3)
-	c.ObjectStored(1, 2, 3)
 	c.ArtifactMissing("x")
+	if c.Observer().Reclaimed != nil {
+		t.Error("somebody listens")
+	}
 	if c.Ended(ops.Failed) != 0 || c.Missing() != 0 {
 		t.Error("nothing counts")
 	}

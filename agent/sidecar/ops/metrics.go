@@ -20,7 +20,7 @@ var (
 	runsOpen        = describe("runs_open", "Runs that are not over.")
 	runsEnded       = describe("runs_ended_total", "Runs that are over, by how they ended; success and failure are reported completed.", "outcome")
 	logBytes        = describe("log_bytes_total", "Bytes of logs taken in.")
-	logFlushes      = describe("log_flushes_total", "How often the index of a live log was stored.")
+	logFlushes      = describe("log_flushes_total", "How often readers of a live log could see more of it.")
 	artifactsStored = describe("artifacts_stored_total", "Artifacts stored.")
 	artifactsGone   = describe("artifacts_missing_total", "Artifacts that could not be stored, by the kind of the reason.", "reason")
 	bytesUploaded   = describe("uploaded_bytes_total", "Bytes of all objects stored.")
@@ -82,7 +82,7 @@ func (c agentCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	count(logBytes, &c.counters.LogBytes)
 	count(logFlushes, &c.counters.LogFlushes)
-	count(artifactsStored, &c.counters.ArtifactsTaken)
+	count(artifactsStored, &c.counters.Artifacts)
 	count(bytesUploaded, &c.counters.BytesUploaded)
 	count(uploadRetries, &c.counters.UploadRetries)
 	count(grantRenewals, &c.counters.GrantRenewals)

@@ -2,7 +2,8 @@ package ops
 
 import "github.com/taskcluster/upload-agent/upload"
 
-// Tally counts one run by how far it has come, as [agent.Run.Progress] says: what is new since the last look is added to the counters. It is
+// Tally counts one run by how far it has come, as [agent.Run.Progress] says: what is new since the last look is added to the counters; what it has done on the way, an
+// [Counters.Observer] counts. It is
 // for one goroutine. Look at the end of a run too, or what came last is not counted.
 type Tally struct {
 	c       *Counters
@@ -34,10 +35,12 @@ func (t *Tally) Look(logs map[string]int64, stored map[string]upload.Receipt, mi
 		t.c.LogBytes.Add(size - t.logs)
 	}
 	t.logs = max(t.logs, size)
-	for name, receipt := range stored {
+	for name := range stored {
 		if !t.stored[name] {
 			t.stored[name] = true
-			t.c.ArtifactStored(receipt.Size, receipt.Attempts, receipt.Renewals)
+			if t.c != nil {
+				t.c.Artifacts.Inc()
+			}
 		}
 	}
 	for name, reason := range missing {
