@@ -16,6 +16,9 @@ type artifactBody struct {
 
 // settleType tells the type of an artifact, unless it was given: it is part of what is signed.
 func (a *artifact) settleType() error {
+	if a.options.ContentType == "" {
+		a.options.ContentType = content.TypeByName(a.name, a.source.Path())
+	}
 	if a.options.ContentType != "" {
 		return nil
 	}

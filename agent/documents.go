@@ -100,9 +100,11 @@ func (r *Run) tryArtifact(a *artifact) (upload.Receipt, error) {
 			return a.known, nil
 		}
 	}
-	size, err := body.source.Size()
-	if err != nil {
-		return upload.Receipt{}, err
+	size := a.size
+	if a.grant.URL.IsZero() || a.isLarge() { // else it does not matter what it is by now: it goes as one, and Put looks again
+		if size, err = body.source.Size(); err != nil {
+			return upload.Receipt{}, err
+		}
 	}
 	single := !a.grant.URL.IsZero() && !r.grants.wantsParts(size)
 	fresh := r.grants.ofArtifact(a.name, body.contentType, schema.MultipartRequest{

@@ -31,6 +31,7 @@ func (p *put) attempt() (proof, *failure) {
 		return proof{}, sourceFailure(err)
 	}
 	defer sent.close()
+	dog.wrote = sent.wrote
 
 	req, err := p.request(ctx, p.limit(ctx, dog, sent.next))
 	if p.host == "" && req != nil {

@@ -86,14 +86,20 @@ type bodies struct {
 	content *content
 	moved   func(int64)
 	small   []byte // nil if the content is not small
+	block   *smallBlock
 	digest  Digest // of small
 
-	mu  sync.Mutex // guards all
-	all []*body
+	mu     sync.Mutex // guards the rest
+	all    []*body
+	unread int // bodies of small that the transport may still read
 }
 
 // smallBody fits into the transport's buffer together with the head of the request.
 const smallBody = writeBuffer - 4<<10
+
+type smallBlock [smallBody]byte
+
+var smallBlocks = sync.Pool{New: func() any { return new(smallBlock) }}
 
 func newBodies(c *content, moved func(int64)) (*bodies, error) {
 	s := &bodies{content: c, moved: moved}
@@ -101,8 +107,10 @@ func newBodies(c *content, moved func(int64)) (*bodies, error) {
 		return s, nil
 	}
 	b := newBody(c, moved)
-	s.small = make([]byte, c.size) // not to be used again: the transport may read it from a goroutine that outlives the request
+	s.block = smallBlocks.Get().(*smallBlock)
+	s.small = s.block[:c.size]
 	if _, err := io.ReadFull(b, s.small); err != nil {
+		smallBlocks.Put(s.block)
 		return nil, err
 	}
 	s.digest = digestOf(b.crc)
@@ -111,12 +119,13 @@ func newBodies(c *content, moved func(int64)) (*bodies, error) {
 
 // next is Request.GetBody. Of an empty content it is http.NoBody, or it would be sent chunked.
 func (s *bodies) next() (io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.small != nil {
+		s.unread++
 		return io.NopCloser(bytes.NewReader(s.small)), nil
 	}
 	b := newBody(s.content, s.moved)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.all = append(s.all, b)
 	if s.content.size == 0 {
 		return http.NoBody, nil
@@ -124,10 +133,21 @@ func (s *bodies) next() (io.ReadCloser, error) {
 	return b, nil
 }
 
+// wrote is told when the transport is done with a body.
+func (s *bodies) wrote() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread--
+}
+
 // close ends all of them: after it, no request of the attempt reads the content.
 func (s *bodies) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.block != nil && s.unread == 0 { // else the transport reads it from a goroutine that outlives the request, or might
+		smallBlocks.Put(s.block)
+		s.block = nil
+	}
 	for _, b := range s.all {
 		b.Close()
 	}

@@ -19,6 +19,7 @@ import (
 type watchdog struct {
 	cancel context.CancelCauseFunc
 	tick   time.Duration
+	wrote  func() // called whenever the transport has written a request, or has given that up
 	moves  atomic.Int64
 	held   atomic.Int32                    // bodies that wait for their turns: nothing is expected to move
 	socket atomic.Pointer[syscall.RawConn] // of the connection in use, where the transport shows it
@@ -39,7 +40,7 @@ const looks = 8
 // and to which the transport reports its steps. It must be stopped.
 func watch(ctx context.Context, timeout time.Duration) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watchdog{cancel: cancel, tick: max(timeout/looks, 1)}
+	w := &watchdog{wrote: func() {}, cancel: cancel, tick: max(timeout/looks, 1)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(w.tick, w.look)
@@ -95,7 +96,7 @@ func (w *watchdog) trace() *httptrace.ClientTrace {
 		GotConn:              func(info httptrace.GotConnInfo) { w.moved(); w.observe(info.Conn) },
 		WroteHeaders:         w.moved,
 		Got100Continue:       w.moved,
-		WroteRequest:         func(httptrace.WroteRequestInfo) { w.moved() },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { w.moved(); w.wrote() },
 		GotFirstResponseByte: w.moved,
 	}
 }

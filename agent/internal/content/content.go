@@ -48,6 +48,19 @@ func Type(head []byte, whole bool, names ...string) string {
 	return withCharset(text, charset)
 }
 
+// TypeByName is [Type] where the names alone decide it; "" where the bytes have to be looked at.
+func TypeByName(names ...string) string {
+	for _, name := range names {
+		if t, ok := byExtension[strings.ToLower(path.Ext(name))]; ok {
+			if isText(t) {
+				return ""
+			}
+			return t
+		}
+	}
+	return ""
+}
+
 // telling are the types of text that its bytes alone may tell.
 var telling = map[string]bool{"text/html": true, "text/xml": true, "image/svg+xml": true, "application/json": true}
 

@@ -73,6 +73,23 @@ func TestType(t *testing.T) {
 		if got := content.Type([]byte(c.head), true, c.name, c.file); got != c.want {
 			t.Errorf("%s (%s) with %.20q is %q, want %q", c.name, c.file, c.head, got, c.want)
 		}
+		if got := content.TypeByName(c.name, c.file); got != "" && got != c.want {
+			t.Errorf("%s (%s) is %q by name, want %q", c.name, c.file, got, c.want)
+		}
+	}
+}
+
+// Of a file that is a picture or the like by its name, nothing need be read.
+func TestTypeByName(t *testing.T) {
+	for want, names := range map[string][]string{
+		"image/png":                {"a.png"},
+		"application/octet-stream": {"A.BIN", "b.png"},
+		"application/gzip":         {"logs", "/out/logs.tar.gz"},
+		"":                         {"a.txt", "b.png"},
+	} {
+		if got := content.TypeByName(names...); got != want {
+			t.Errorf("%q is %q, want %q", names, got, want)
+		}
 	}
 }
 
@@ -98,6 +115,9 @@ func FuzzType(f *testing.F) {
 		got := content.Type(head, whole, name)
 		if again := content.Type(bytes.Clone(head), whole, name); again != got {
 			t.Errorf("first %q, then %q", got, again)
+		}
+		if byName := content.TypeByName(name); byName != "" && byName != got {
+			t.Errorf("%q by name, %q by the bytes", byName, got)
 		}
 		kind, parameters, err := mime.ParseMediaType(got)
 		if err != nil || !strings.Contains(kind, "/") {
