@@ -75,8 +75,9 @@ func earlier(added journal.Artifact) earlierArtifact {
 
 func (r *Run) artifactQueued(name string, size int64) { r.o.Observer.artifactAdded(name, size) }
 
+// artifactStored notes what need not be stored again; it can be, so nobody waits until this is written.
 func (r *Run) artifactStored(receipt upload.Receipt) error {
-	err := r.note(journal.Record{Step: journal.ArtifactStored, Receipt: journalled(receipt)})
+	err := r.folder.journal.Jot(journal.Record{Step: journal.ArtifactStored, Receipt: journalled(receipt)})
 	if err == nil {
 		r.o.Observer.artifactStored(receipt)
 	}

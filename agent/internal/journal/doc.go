@@ -7,7 +7,8 @@
 // Promises:
 //
 //   - What [Journal.Append] has acknowledged, [Open] finds, whatever happens in between: kill -9, a power cut, a full disk.
-//     What [Journal.Note] has acknowledged survives kill -9, and a power cut some 100 ms later.
+//     What [Journal.Note] has acknowledged survives kill -9, and a power cut some 100 ms later. What [Journal.Jot] has, survives
+//     neither for so long.
 //   - A record is there whole or not at all, and so is every record before it.
 //   - The journal cannot be made to lie: a step that cannot follow from the earlier ones is refused and not written.
 //   - One process at a time writes it.

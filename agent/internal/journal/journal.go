@@ -44,9 +44,10 @@ type Journal struct {
 	file disk.File
 
 	mu      sync.Mutex
-	changed *sync.Cond // written, synced, waiting, due, closing or err
+	changed *sync.Cond // work, synced, waiting, due, closing or err
 	state   State
 	number  int64         // of the last record
+	jotted  []jotted      // records that are not in the file yet
 	written int64         // bytes of the file that hold records
 	synced  int64         // of which survive a power cut
 	waiting int           // how many wait for that
@@ -94,7 +95,7 @@ func Create(d disk.Disk, dir string, claimed Record) (*Journal, error) {
 
 // begin makes the first record durable.
 func (j *Journal) begin(claimed Record) error {
-	end, err := j.write(claimed)
+	end, err := j.write(claimed, false)
 	if err != nil {
 		return err
 	}
@@ -198,7 +199,7 @@ func readFile(file disk.File, dir string) (replayed, int64, error) {
 // A step that cannot be is a *[StepError], and changes nothing. Any other error is an *[Error]: it is
 // not known whether the record will be found.
 func (j *Journal) Append(r Record) error {
-	end, err := j.write(r)
+	end, err := j.write(r, false)
 	if err != nil {
 		return err
 	}
@@ -213,7 +214,15 @@ func (j *Journal) Append(r Record) error {
 // some 100 ms later, for all that was noted until then.
 // Errors are those of [Journal.Append].
 func (j *Journal) Note(r Record) error {
-	_, err := j.write(r)
+	_, err := j.write(r, false)
+	return err
+}
+
+// Jot takes up a record that is written a little later, together with others: before the next one that is noted or appended, and with the next
+// fsync, some 100 ms later at most. Until then it is lost with the process: so it is for what can be done again.
+// Errors are those of [Journal.Append]; one of the disk shows up in what is called next.
+func (j *Journal) Jot(r Record) error {
+	_, err := j.write(r, true)
 	return err
 }
 
@@ -224,8 +233,17 @@ func (j *Journal) State() State {
 	return j.state.Clone()
 }
 
-// write adds a record to the file and to the state, and gives where it ends.
-func (j *Journal) write(r Record) (end int64, err error) {
+// jotted is a record that waits to be written.
+type jotted struct {
+	step Step
+	line []byte
+}
+
+// mostJotted is how many records wait at most.
+const mostJotted = 256
+
+// write adds a record to the file, or to those that are written later, and to the state, and gives where it ends.
+func (j *Journal) write(r Record, later bool) (end int64, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {
@@ -249,26 +267,57 @@ func (j *Journal) write(r Record) (end int64, err error) {
 		return 0, &StepError{Phase: j.state.Phase(), Step: r.Step, Reason: "it cannot be written as JSON: " + err.Error()}
 	}
 	crashpoint.Reach(string(r.Step) + before)
-	if err := j.put(line); err != nil {
-		j.die("write", err)
-		return 0, j.err
+	idle := j.idle()
+	j.jotted = append(j.jotted, jotted{r.Step, line})
+	if !later || len(j.jotted) == mostJotted {
+		if err := j.flush(); err != nil {
+			return 0, err
+		}
 	}
-	crashpoint.Reach(string(r.Step) + written)
 	j.state.set(r)
 	j.number = r.Number
-	j.written += int64(len(line))
-	j.changed.Broadcast()
+	if idle {
+		j.changed.Broadcast()
+	}
 	return j.written, nil
 }
 
-// put writes a line at the end, all of it or none. On a full disk it takes to the reserve. The caller holds mu.
-func (j *Journal) put(line []byte) error {
+// idle says that all there is survives a power cut. The caller holds mu.
+func (j *Journal) idle() bool { return j.written == j.synced && len(j.jotted) == 0 }
+
+// flush writes what was jotted down. The caller holds mu.
+func (j *Journal) flush() error {
+	switch {
+	case len(j.jotted) == 0:
+		return nil
+	case j.err != nil:
+		return j.err
+	}
+	lines := j.jotted[0].line
+	for _, more := range j.jotted[1:] {
+		lines = append(lines, more.line...)
+	}
+	if err := j.put(lines); err != nil {
+		j.die("write", err)
+		return j.err
+	}
+	for i, done := range j.jotted {
+		crashpoint.Reach(string(done.step) + written)
+		j.jotted[i] = jotted{}
+	}
+	j.jotted = j.jotted[:0]
+	j.written += int64(len(lines))
+	return nil
+}
+
+// put writes lines at the end, all of them or none. On a full disk it takes to the reserve. The caller holds mu.
+func (j *Journal) put(lines []byte) error {
 	try := func() error {
-		_, err := j.file.WriteAt(line, j.written)
+		_, err := j.file.WriteAt(lines, j.written)
 		if err == nil {
 			return nil
 		}
-		if cut := j.file.Truncate(j.written); cut != nil { // parts of the line may be there, and garbage behind them
+		if cut := j.file.Truncate(j.written); cut != nil { // parts of them may be there, and garbage behind
 			return fmt.Errorf("%w; cut off the rest: %w", err, cut)
 		}
 		return err

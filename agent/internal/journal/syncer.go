@@ -13,14 +13,14 @@ func (j *Journal) keepSynced() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for {
-		for j.written == j.synced && !j.closing && j.err == nil {
+		for j.idle() && !j.closing && j.err == nil {
 			j.changed.Wait()
 		}
-		if j.written == j.synced || j.err != nil {
+		if j.idle() || j.err != nil {
 			return
 		}
 		j.gather()
-		if j.err != nil {
+		if j.err != nil || j.flush() != nil {
 			return
 		}
 		end := j.written
@@ -82,11 +82,15 @@ func (j *Journal) die(op string, err error) {
 	j.changed.Broadcast()
 }
 
-// Sync returns when all that was noted before the call survives a power cut. The error is that of [Journal.Err].
+// Sync returns when all that was noted or jotted down before the call survives a power cut. The error is that of [Journal.Err].
 func (j *Journal) Sync() error {
 	j.mu.Lock()
+	err := j.flush()
 	end := j.written
 	j.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return j.waitSynced(end)
 }
 
