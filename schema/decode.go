@@ -76,7 +76,7 @@ func (e entry) read(into reflect.Value, data []byte, lenient bool) ([]fault, err
 	if f != nil {
 		return []fault{*f}, nil
 	}
-	if err := form.compiled.Validate(v); err != nil {
+	if err := form.compiled.Validate(form.thinned(v)); err != nil {
 		return form.faults(v, err), nil
 	}
 	if !into.IsValid() {

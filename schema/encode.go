@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -171,11 +172,20 @@ func (w *encoder) array(v reflect.Value) *fault {
 }
 
 func (w *encoder) text(s string) *fault {
+	if strings.IndexFunc(s, needsCare) < 0 {
+		w.out.WriteByte('"')
+		w.out.WriteString(s)
+		w.out.WriteByte('"')
+		return nil
+	}
 	if !utf8.ValidString(s) {
 		return &fault{expected: "UTF-8 text", found: "a string with other bytes"}
 	}
 	return w.json(s)
 }
+
+// needsCare reports whether a character may have to be escaped.
+func needsCare(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }
 
 // json writes what needs no care of ours.
 func (w *encoder) json(v any) *fault {

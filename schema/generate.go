@@ -27,6 +27,7 @@ const (
 type form struct {
 	tree     *jsonschema.Schema
 	compiled *validator.Schema
+	quick    map[string]quick // what need not be checked against compiled, see thinned
 }
 
 // lazyForms are the two forms of a document, each made when it is first needed.
@@ -156,7 +157,7 @@ func compile(e entry, lenient bool) (form, error) {
 	if err != nil {
 		return form{}, fmt.Errorf("compile schema %s: %w", e.name(), err)
 	}
-	return form{tree: tree, compiled: compiled}, nil
+	return form{tree: tree, compiled: compiled, quick: quickMembers(tree)}, nil
 }
 
 // isTime accepts what time.Time can hold: no leap second, which the library's own check lets pass.

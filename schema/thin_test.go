@@ -1,0 +1,108 @@
+package schema
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// The documents that may hold thousands of things are checked quickly.
+func TestQuickMembers(t *testing.T) {
+	for _, c := range []struct {
+		doc     Document
+		members []string
+	}{
+		{ArtifactURLsRequest{}, []string{"artifacts"}},
+		{ArtifactURLsAnswer{}, []string{"artifacts"}},
+		{Result{}, []string{"artifacts"}},
+		{Logs{}, []string{"logs"}},
+		{Task{}, nil},
+	} {
+		for name, ready := range map[string]func() (form, error){"strict": forms[c.doc.SchemaName()].strict, "lenient": forms[c.doc.SchemaName()].lenient} {
+			form, err := ready()
+			if got := slices.Sorted(maps.Keys(form.quick)); err != nil || !slices.Equal(got, c.members) {
+				t.Errorf("%s, %s: %v, %v", c.doc.SchemaName(), name, got, err)
+			}
+		}
+	}
+}
+
+// What is left out is right by the schema too, and nothing is left out beside something that is wrong.
+func TestThinned(t *testing.T) {
+	url := "https://a.example/b?c=d"
+	right := func() map[string]any {
+		return map[string]any{"artifactPutUrl": url, "artifactUrl": url, "contentType": "text/plain"}
+	}
+	with := func(name string, value any) map[string]any {
+		o := right()
+		if o[name] = value; value == nil {
+			delete(o, name)
+		}
+		return o
+	}
+	for name, c := range map[string]struct {
+		second     any
+		quick      bool
+		valid      bool
+		whenStrict bool
+	}{
+		"right":           {second: right(), quick: true, valid: true, whenStrict: true},
+		"no URL":          {second: with("artifactPutUrl", "a b")},
+		"not plain":       {second: with("artifactUrl", "ftp://a.example/"), valid: true, whenStrict: true},
+		"a number":        {second: with("contentType", true)},
+		"not there":       {second: with("artifactUrl", nil)},
+		"unknown":         {second: with("size", "1"), quick: true, valid: true},
+		"parts":           {second: with("multipart", map[string]any{}), valid: false},
+		"not even object": {second: "https://a.example/"},
+	} {
+		for _, lenient := range []bool{false, true} {
+			ready := forms[ArtifactURLsAnswer{}.SchemaName()]
+			get := ready.strict
+			if lenient {
+				get = ready.lenient
+			}
+			form, err := get()
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, _, _ := parse([]byte(`{"expires": "2026-01-02T15:04:05Z", "status": {"taskId": "AAAAAAAAAAAAAAAAAAAAAA", "provisionerId": "a", "workerType": "a",
+				"runs": [], "state": "running", "reason": "none", "routing": "", "timeout": 60, "retries": 1, "priority": 1,
+				"created": "2026-01-02T15:04:05Z", "deadline": "2026-01-02T15:04:05Z", "takenUntil": "2026-01-02T15:04:05Z"}}`), false)
+			doc := v.(map[string]any)
+			doc["artifacts"] = map[string]any{"a": right(), "b": c.second}
+			valid, quick := c.valid && (lenient || c.whenStrict), c.quick && (lenient || c.whenStrict)
+			if err := form.compiled.Validate(any(doc)); (err == nil) != valid {
+				t.Errorf("%s, lenient %v: the schema says %v", name, lenient, err)
+			}
+			thin := form.thinned(doc).(map[string]any)
+			if err := form.compiled.Validate(any(thin)); (err == nil) != valid {
+				t.Errorf("%s, lenient %v: of the rest, the schema says %v", name, lenient, err)
+			}
+			if left := thin["artifacts"]; reflect.DeepEqual(left, map[string]any{}) != quick {
+				t.Errorf("%s, lenient %v: left is %v", name, lenient, left)
+			}
+			if len(doc["artifacts"].(map[string]any)) != 2 {
+				t.Errorf("%s: the document itself was changed", name)
+			}
+		}
+	}
+}
+
+// What is a plain URL is a URL by the schema.
+func FuzzPlainURL(f *testing.F) {
+	for _, seed := range []string{"https://a.example/b?c=d", "http://a:1/%41", "http://a:1x/", "http://[::1]/", "http://a/%4", "http:///a", "https://a", "http://a/\u00fc", "httpss://a", "http://a:/b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		form, err := forms[Logs{}.SchemaName()].strict()
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc := map[string]any{"version": Version, "logs": map[string]any{"a": text}}
+		if err := form.compiled.Validate(any(doc)); plainURL(text) && err != nil {
+			t.Error(fmt.Errorf("%q is said to be plain: %w", text, err))
+		}
+	})
+}
