@@ -40,7 +40,7 @@ func (r *Run) putLogsDocument(ctx context.Context) (upload.Receipt, error) {
 	if err != nil {
 		return upload.Receipt{}, err
 	}
-	receipt, err := r.putDocument(ctx, "logs.json", body, logsPutURL)
+	receipt, err := r.putLogs(ctx, body)
 	if err != nil {
 		return receipt, err
 	}

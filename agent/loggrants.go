@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -24,7 +25,15 @@ func addLogTypes(types map[string]string, log string) {
 	types[livelog.IndexName(log)] = jsonType
 }
 
-// askForLogs asks the queue in the background where the logs will be.
+// earlyLogs is a logs.json that was put before the run had a state folder.
+type earlyLogs struct {
+	body    []byte
+	receipt upload.Receipt
+	err     error
+}
+
+// askForLogs asks the queue in the background where the logs will be, and puts logs.json there and then: it says where
+// logs are going to be, and nothing that would have to be in the journal first. But a link to a stream waits until somebody serves it.
 func (r *Run) askForLogs(names []string) {
 	types := map[string]string{}
 	for _, name := range names {
@@ -36,12 +45,42 @@ func (r *Run) askForLogs(names []string) {
 	if len(types) == 0 {
 		return
 	}
-	answer := make(chan grantedLogs, 1)
-	r.logGrants = answer
+	answer, early := make(chan grantedLogs, 1), make(chan earlyLogs, 1)
+	r.logGrants, r.early = answer, early
 	r.background(func() {
+		defer close(early)
 		granted, err := r.grants.ask(r.ctx, types)
 		answer <- grantedLogs{types, granted, err}
+		if err != nil || r.o.Stream != nil {
+			return
+		}
+		doc := schema.Logs{Version: schema.Version, Logs: map[string]string{}}
+		for _, name := range names {
+			nameLog(doc, name, granted[name], granted[livelog.IndexName(name)])
+		}
+		var first earlyLogs
+		if first.body, first.err = schema.Encode(doc); first.err == nil {
+			first.receipt, first.err = r.putDocument(r.ctx, "logs.json", first.body, logsPutURL)
+		}
+		early <- first
 	})
+}
+
+// nameLog enters a log in logs.json: its text, and its index.
+func nameLog(doc schema.Logs, name string, text, live upload.Grant) {
+	doc.Logs[name], doc.Logs[livePrefix+name] = text.ReadURL, live.ReadURL
+}
+
+// putLogs puts logs.json, unless these are the bytes that were put early. Only the keeper of logs.json calls it.
+func (r *Run) putLogs(ctx context.Context, body []byte) (upload.Receipt, error) {
+	if r.early != nil {
+		first := <-r.early // it ends when the run does; two at once, and nobody could tell which was the last
+		r.early = nil
+		if first.err == nil && bytes.Equal(first.body, body) {
+			return first.receipt, nil
+		}
+	}
+	return r.putDocument(ctx, "logs.json", body, logsPutURL)
 }
 
 // grantLogNames is grants.ask, or the answer to what Start has asked. Only the keeper of logs.json calls it.
@@ -93,7 +132,7 @@ func (r *Run) grantLogs(ctx context.Context) (schema.Logs, error) {
 		}
 		text, _ := r.grants.reused(log.name)
 		live, _ := r.grants.reused(index)
-		doc.Logs[log.name], doc.Logs[livePrefix+log.name] = text.ReadURL, live.ReadURL
+		nameLog(doc, log.name, text, live)
 		if link, ok := r.streamLink(log.name); ok {
 			doc.Logs[streamPrefix+log.name] = link.Reveal()
 		}

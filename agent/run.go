@@ -36,6 +36,7 @@ type Run struct {
 	grants       *grants
 	logsDocument *logsDocument
 	logGrants    chan grantedLogs // where the logs of Start will be; taken by the keeper of logs.json. nil: nobody has asked
+	early        chan earlyLogs   // the same for the logs.json that was put at once; closed
 	artifacts    *artifacts
 	packer       packer
 
@@ -77,8 +78,8 @@ func Start(ctx context.Context, q *queue.Client, claim schema.Claim, o Options) 
 		return nil, fmt.Errorf("start run: %w", err)
 	}
 
-	// 2. The state folder with its journal, the lease, and logs.json at once. The queue is asked where the logs will be
-	// while the disk makes the folder last.
+	// 2. The state folder with its journal, the lease, and logs.json at once: the queue is asked where the logs will be,
+	// and logs.json is put, while the disk makes the folder last.
 	r := newRun(ctx, q, lease, redactor, o)
 	r.started = time.Now()
 	r.askForLogs(o.Logs)
