@@ -14,7 +14,11 @@ import (
 	"github.com/taskcluster/upload-agent/upload"
 )
 
-var worker = schema.Worker{WorkerGroup: "bench", WorkerID: "bench"}
+var (
+	worker = schema.Worker{WorkerGroup: "bench", WorkerID: "bench"}
+	// partsWorker is one to whom the queue offers grants in parts.
+	partsWorker = schema.Worker{WorkerGroup: "bench", WorkerID: "parts"}
+)
 
 // uploadThroughAgent is a whole run, whose artifacts are the files.
 func uploadThroughAgent(ctx context.Context, j job) error {
@@ -24,7 +28,11 @@ func uploadThroughAgent(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	claim, err := q.Claim(ctx, schema.NewTaskID(), worker)
+	who := worker
+	if j.Workload.Parts {
+		who = partsWorker
+	}
+	claim, err := q.Claim(ctx, schema.NewTaskID(), who)
 	if err != nil {
 		return err
 	}
@@ -52,6 +60,11 @@ func uploadThroughAgent(ctx context.Context, j job) error {
 	}
 	if stored := len(summary.Artifacts); stored != j.Workload.Files+1 {
 		return fmt.Errorf("%d artifacts are stored, want %d and the log", stored, j.Workload.Files)
+	}
+	for _, receipt := range summary.Artifacts {
+		if j.Workload.Parts && receipt.Size > partSize && receipt.Attempts == 1 {
+			return fmt.Errorf("%s was not stored in parts", receipt.Name)
+		}
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
 )
 
 // sink is a queue that grants everything, and a storage that forgets what it is sent but for its size.
@@ -66,22 +68,30 @@ func (s *sink) queue(task, call string, body []byte) any {
 		return object{"status": status, "runId": 0, "logsPutUrl": s.signed(run+"logs.json", false), "resultPutUrl": s.signed(run+"result.json", false)}
 	case "artifact-urls":
 		var request struct {
-			Artifacts map[string]struct{ ContentType string }
+			WorkerID  string
+			Artifacts map[string]schema.ArtifactRequest
 		}
 		if json.Unmarshal(body, &request) != nil {
 			return nil
 		}
-		urls := make(map[string]map[string]string, len(request.Artifacts))
+		urls := make(map[string]object, len(request.Artifacts))
 		for name, artifact := range request.Artifacts {
 			// Those of the files over TLS are told by their name, as the run's documents and logs are small.
 			path := run + "artifacts/" + (&url.URL{Path: name}).EscapedPath()
-			urls[name] = map[string]string{
+			urls[name] = object{
 				"artifactPutUrl": s.signed(path, strings.HasPrefix(name, tlsPrefix)),
 				"artifactUrl":    "http://" + s.address.Plain + path,
 				"contentType":    artifact.ContentType,
 			}
+			if artifact.Multipart != nil {
+				urls[name]["multipart"] = s.inParts(path, artifact.Multipart.Size)
+			}
 		}
-		return object{"status": status, "expires": now.Add(20 * time.Minute), "artifacts": urls}
+		answer := object{"status": status, "expires": now.Add(20 * time.Minute), "artifacts": urls}
+		if request.WorkerID == partsWorker.WorkerID {
+			answer["multipart"] = object{"from": 1}
+		}
+		return answer
 	case "completed":
 		status["state"] = "completed"
 		return object{"status": status}
@@ -89,6 +99,21 @@ func (s *sink) queue(task, call string, body []byte) any {
 		return object{"status": status}
 	}
 	return nil
+}
+
+// partSize is that of the parts the queue grants.
+const partSize = 64 << 20
+
+// inParts are the signed URLs of an object in parts.
+func (s *sink) inParts(path string, size int64) object {
+	signed := func(query string) string { return s.signed(path, false) + "&uploadId=1" + query }
+	var parts []string
+	for i := range (size + partSize - 1) / partSize {
+		parts = append(parts, signed(fmt.Sprintf("&partNumber=%d", i+1)))
+	}
+	return object{
+		"uploadId": "1", "partSize": partSize, "firstPart": 1, "partPutUrls": parts, "completeUrl": signed(""), "abortUrl": signed(""),
+	}
 }
 
 // tlsPrefix begins the names of artifacts that are to be put over TLS.

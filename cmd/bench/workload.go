@@ -17,13 +17,14 @@ type workload struct {
 	Size   int64 // of each file, in bytes
 	AtOnce int   // uploads
 	TLS    bool
+	Parts  bool // ours has a grant in parts
 }
 
 // workloads are those of files. What comes before the first byte is measured by startLatency.
-// A workload through a multipart grant belongs here too, once the queue of the sink offers one.
 var workloads = []workload{
 	{Name: "1GiB", Files: 1, Size: 1 << 30, AtOnce: 1},
 	{Name: "1GiB-tls", Files: 1, Size: 1 << 30, AtOnce: 1, TLS: true},
+	{Name: "1GiB-parts", Files: 1, Size: 1 << 30, AtOnce: 1, Parts: true},
 	{Name: "10000x4KiB", Files: 10_000, Size: 4 << 10, AtOnce: 16},
 	{Name: "200x5MiB", Files: 200, Size: 5 << 20, AtOnce: 4},
 }
