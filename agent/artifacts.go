@@ -56,11 +56,11 @@ type artifact struct {
 	options ArtifactOptions
 	source  upload.Source
 	size    int64
-	order   int            // in which it was queued
-	grant   upload.Grant   // its URL is empty until there is one
-	known   upload.Receipt // of an upload by an earlier process; its Name is "" if there was none
-	before  upload.Receipt // of what is stored, and is to be replaced; the same
-	next    *artifact      // takes the place of this one when that has come to its end, whichever it is
+	order   int             // in which it was queued
+	grant   *upload.Grant   // nil until there is one. This and the next two are pointers, as ten thousand may wait
+	known   *upload.Receipt // of an upload by an earlier process; nil if there was none
+	before  *upload.Receipt // of what is stored, and is to be replaced; the same
+	next    *artifact       // takes the place of this one when that has come to its end, whichever it is
 }
 
 // earlierArtifact is one that an earlier process of the run had added.
@@ -72,7 +72,7 @@ type earlierArtifact struct {
 func newArtifacts(limit int, spawn func(func()) bool, grant grantFunc, put func(*artifact) (upload.Receipt, error), notes artifactNotes) *artifacts {
 	return &artifacts{
 		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, taken: map[string]bool{}, under: map[string]*artifact{}, earlier: map[string]earlierArtifact{},
-		stored: map[string]upload.Receipt{}, missing: map[string]string{}, changed: make(chan struct{}),
+		stored: map[string]upload.Receipt{}, missing: map[string]string{},
 	}
 }
 
@@ -161,7 +161,9 @@ func (a *artifacts) replace(it artifact) error {
 		now.next = &it // two uploads at once, and nobody could tell which was the last
 		return nil
 	}
-	it.before = a.stored[it.name]
+	if before, ok := a.stored[it.name]; ok {
+		it.before = &before
+	}
 	delete(a.stored, it.name)
 	delete(a.missing, it.name)
 	a.hasChanged()
@@ -172,7 +174,7 @@ func (a *artifacts) replace(it artifact) error {
 func (a *artifacts) enqueue(it artifact) error {
 	a.under[it.name] = &it
 	it.size, _ = it.source.Size() // what cannot be opened fails soon enough
-	if it.known.Name != "" || it.options.Gzip && it.isLarge() {
+	if it.known != nil || it.options.Gzip && it.isLarge() {
 		a.ready.push(&it) // perhaps it need not be uploaded at all, or it takes its time before it can be
 	} else {
 		a.waiting.push(&it)
@@ -296,7 +298,7 @@ func (a *artifacts) ask(batch []*artifact) {
 		err = a.grant(types, func(name string, grant upload.Grant) {
 			it := left[name]
 			delete(left, name)
-			it.grant = grant
+			it.grant = &grant
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.ready.push(it)
@@ -318,7 +320,7 @@ func (a *artifacts) end(it *artifact, receipt upload.Receipt, err error) {
 	if it.isLarge() {
 		a.lanes.large--
 	}
-	if err == nil && receipt == it.known {
+	if err == nil && it.known != nil && receipt == *it.known {
 		a.skipped = append(a.skipped, it.name)
 	}
 	_ = a.settle(it.name, receipt, err) // where it cannot be noted, the run has ended
@@ -341,8 +343,8 @@ func (a *artifacts) settle(name string, receipt upload.Receipt, err error) error
 		if it.next != nil {
 			return a.enqueue(*it.next)
 		}
-		if it.before.Name != "" && errors.Is(err, fs.ErrNotExist) {
-			receipt, err = it.before, nil // it was gone before anything was sent, and is stored as it was
+		if it.before != nil && errors.Is(err, fs.ErrNotExist) {
+			receipt, err = *it.before, nil // it was gone before anything was sent, and is stored as it was
 		}
 	}
 	if err != nil {
@@ -374,8 +376,8 @@ func (a *artifacts) close() error {
 	a.closed = true
 	for name, it := range a.earlier {
 		switch {
-		case it.known.Name != "":
-			a.stored[name] = it.known
+		case it.known != nil:
+			a.stored[name] = *it.known
 			a.skipped = append(a.skipped, name)
 		case it.lost:
 			if err := a.settle(name, upload.Receipt{}, errLostBytes); err != nil {

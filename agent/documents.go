@@ -94,27 +94,27 @@ func (r *Run) tryArtifact(a *artifact) (upload.Receipt, error) {
 		return upload.Receipt{}, fmt.Errorf("read artifact %q: %w", a.name, err)
 	}
 	defer body.discard()
-	if a.known.Name != "" { // stored before the run was resumed: perhaps these very bytes
+	if a.known != nil { // stored before the run was resumed: perhaps these very bytes
 		size, digest, err := body.source.Digest()
 		if err == nil && size == a.known.Size && digest == a.known.Digest {
-			return a.known, nil
+			return *a.known, nil
 		}
 	}
 	size := a.size
-	if a.grant.URL.IsZero() || a.isLarge() { // else it does not matter what it is by now: it goes as one, and Put looks again
+	if a.grant == nil || a.isLarge() { // else it does not matter what it is by now: it goes as one, and Put looks again
 		if size, err = body.source.Size(); err != nil {
 			return upload.Receipt{}, err
 		}
 	}
-	single := !a.grant.URL.IsZero() && !r.grants.wantsParts(size)
+	single := a.grant != nil && !r.grants.wantsParts(size)
 	fresh := r.grants.ofArtifact(a.name, body.contentType, schema.MultipartRequest{
 		Size: size, ContentEncoding: body.encoding, CacheControl: a.options.CacheControl, ContentDisposition: a.options.ContentDisposition,
 	}, r.o.GiveUpAfter, single)
-	grant := a.grant
-	if !single {
-		if grant, err = fresh(r.ctx); err != nil {
-			return upload.Receipt{}, err
-		}
+	var grant upload.Grant
+	if single {
+		grant = *a.grant
+	} else if grant, err = fresh(r.ctx); err != nil {
+		return upload.Receipt{}, err
 	}
 	return r.put(r.ctx, grant, body.source, upload.PutOptions{
 		Name: a.name, ContentEncoding: body.encoding, CacheControl: a.options.CacheControl, ContentDisposition: a.options.ContentDisposition,

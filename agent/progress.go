@@ -74,18 +74,22 @@ func (r *Run) WaitArtifact(ctx context.Context, name string) (upload.Receipt, er
 	}
 }
 
-// settled is what has become of an artifact: its receipt has a name if it is stored.
+// settled is what has become of an artifact: its receipt has a name if it is stored. As long as nothing is known, the channel is closed
+// when that may have changed.
 func (a *artifacts) settled(name string) (upload.Receipt, <-chan struct{}, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if receipt, ok := a.stored[name]; ok {
-		return receipt, a.changed, nil
+		return receipt, nil, nil
 	}
 	if reason, ok := a.missing[name]; ok {
-		return upload.Receipt{}, a.changed, &MissingError{Name: name, Reason: reason}
+		return upload.Receipt{}, nil, &MissingError{Name: name, Reason: reason}
 	}
 	if !a.taken[name] {
-		return upload.Receipt{}, a.changed, fmt.Errorf("wait for artifact %q: %w", name, ErrNotAdded)
+		return upload.Receipt{}, nil, fmt.Errorf("wait for artifact %q: %w", name, ErrNotAdded)
+	}
+	if a.changed == nil {
+		a.changed = make(chan struct{})
 	}
 	return upload.Receipt{}, a.changed, nil
 }
@@ -108,6 +112,8 @@ func (a *artifacts) progress(p *Progress) {
 
 // hasChanged tells those who wait. The caller holds mu.
 func (a *artifacts) hasChanged() {
-	close(a.changed)
-	a.changed = make(chan struct{})
+	if a.changed != nil {
+		close(a.changed)
+		a.changed = nil
+	}
 }

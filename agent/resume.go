@@ -217,7 +217,8 @@ func (r *Run) restoreArtifacts(state journal.State) {
 		}
 		it := earlier(added)
 		if receipt, stored := state.Stored[added.Name]; stored && receipt.URL != "" {
-			it.known = receiptOf(receipt)
+			known := receiptOf(receipt)
+			it.known = &known
 		}
 		a.earlier[added.Name] = it
 	}
