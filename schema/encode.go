@@ -39,11 +39,15 @@ func Encode(doc Document) ([]byte, error) {
 		return nil, report(e.name(), "", nil, false, []fault{*f})
 	}
 	data := w.out.Bytes()
+	checked, err := e.thinned(v, w, data)
+	if err != nil {
+		return nil, err
+	}
 	var again reflect.Value // only a check needs it; of ten thousand artifacts it would be megabytes
 	if e.check != nil {
 		again = reflect.New(v.Type()).Elem()
 	}
-	faults, err := e.read(again, data, false)
+	faults, err := e.read(again, checked, false)
 	if err != nil {
 		return nil, err
 	}

@@ -90,6 +90,38 @@ func TestThinned(t *testing.T) {
 	}
 }
 
+// Encode refuses what is wrong beside what is plainly right, and what is too large although all of it is.
+func TestEncodeOfManyURLs(t *testing.T) {
+	many := func(n int, more string) Logs {
+		logs := map[string]string{"more": more}
+		for i := range n {
+			logs[fmt.Sprintf("%01000d", i)] = "https://a.example/"
+		}
+		return Logs{Version: Version, Logs: logs}
+	}
+	for name, c := range map[string]struct {
+		doc Logs
+		ok  bool
+	}{
+		"right":     {many(10, "https://a.example/b"), true},
+		"not plain": {many(10, "ftp://a.example/"), true},
+		"no URL":    {many(10, "a b"), false},
+		"too large": {many(MaxBytes/1000, "https://a.example/b"), false},
+		"version":   {Logs{Version: "1", Logs: many(10, "https://a.example/b").Logs}, false},
+	} {
+		data, err := Encode(c.doc)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !c.ok {
+			continue
+		}
+		if again, err := Decode[Logs]("", data); err != nil || !maps.Equal(again.Logs, c.doc.Logs) {
+			t.Errorf("%s: it is read as another: %v", name, err)
+		}
+	}
+}
+
 // What is a plain URL is a URL by the schema.
 func FuzzPlainURL(f *testing.F) {
 	for _, seed := range []string{"https://a.example/b?c=d", "http://a:1/%41", "http://a:1x/", "http://[::1]/", "http://a/%4", "http:///a", "https://a", "http://a/\u00fc", "httpss://a", "http://a:/b"} {
