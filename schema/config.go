@@ -22,6 +22,9 @@ type Config struct {
 // Duration is a time as the flags take it, such as "30s" or "1h30m".
 type Duration string
 
+// Rate is a number of bytes per second as the flags take it, such as "10M".
+type Rate string
+
 // Size is a number of bytes as the flags take it, such as "1GiB", "500MB" or "65536".
 type Size string
 
@@ -59,15 +62,21 @@ type ConfigRun struct {
 	StreamURL  string   `json:"stream-url,omitempty" jsonschema_description:"URL at which readers reach that address."`
 	RedactEnv  []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
 	RedactFile string   `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
+	BWLimit    Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
+	Progress   string   `json:"progress,omitempty" jsonschema:"enum=auto,enum=plain,enum=off" jsonschema_description:"How the progress of uploads is shown."`
+	ReadBack   bool     `json:"read-back,omitempty" jsonschema_description:"Whether artifacts are read back from where readers find them."`
+	Settle     Duration `json:"settle,omitempty" jsonschema_description:"How long an artifact must not have changed to be uploaded before the end; 0 is at the end."`
 }
 
 // ConfigSimulate are the settings for simulate.
 type ConfigSimulate struct {
 	ConfigRun
-	Dir   string `json:"dir,omitempty" jsonschema_description:"Folder of the storage."`
-	Serve string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
-	Fault string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
-	Seed  int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
+	Dir           string `json:"dir,omitempty" jsonschema_description:"Folder of the storage."`
+	Serve         string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+	Fault         string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
+	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
+	MultipartFrom Size   `json:"multipart-from,omitempty" jsonschema_description:"Size from which on the queue grants artifacts in parts."`
+	PartSize      Size   `json:"part-size,omitempty" jsonschema_description:"Size of a part."`
 }
 
 // ConfigExec are the settings for exec.
@@ -85,11 +94,14 @@ type ConfigExec struct {
 // ConfigResume are the settings for resume.
 type ConfigResume struct {
 	ConfigLog
-	Queue   string   `json:"queue,omitempty" jsonschema_description:"URL of the queue whose runs are resumed."`
-	State   string   `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
-	Storage string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
-	Grace   Duration `json:"grace,omitempty" jsonschema_description:"How long the runs have to end after the first SIGINT or SIGTERM."`
-	JSON    bool     `json:"json,omitempty" jsonschema_description:"Whether to print JSON."`
+	Queue    string   `json:"queue,omitempty" jsonschema_description:"URL of the queue whose runs are resumed."`
+	State    string   `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
+	Storage  string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
+	Grace    Duration `json:"grace,omitempty" jsonschema_description:"How long the runs have to end after the first SIGINT or SIGTERM."`
+	JSON     bool     `json:"json,omitempty" jsonschema_description:"Whether to print JSON."`
+	BWLimit  Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
+	Progress string   `json:"progress,omitempty" jsonschema:"enum=auto,enum=plain,enum=off" jsonschema_description:"How the progress of uploads is shown."`
+	ReadBack bool     `json:"read-back,omitempty" jsonschema_description:"Whether artifacts are read back from where readers find them."`
 }
 
 // ConfigQueue are the settings for queue.
@@ -101,6 +113,8 @@ type ConfigQueue struct {
 	Serve         string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
 	Fault         string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
 	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
+	MultipartFrom Size   `json:"multipart-from,omitempty" jsonschema_description:"Size from which on the queue grants artifacts in parts."`
+	PartSize      Size   `json:"part-size,omitempty" jsonschema_description:"Size of a part."`
 }
 
 // ConfigInspect are the settings for inspect.
@@ -125,19 +139,22 @@ type ConfigTail struct {
 // ConfigSidecar are the settings for sidecar.
 type ConfigSidecar struct {
 	ConfigLog
-	Queue    string   `json:"queue,omitempty" jsonschema_description:"URL of the queue's API, ending in /v1."`
-	Storage  string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
-	Runs     string   `json:"runs,omitempty" jsonschema_description:"Folder of the run folders."`
-	State    string   `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
-	Report   bool     `json:"report,omitempty" jsonschema_description:"Whether to report runs completed; if not, their workers do."`
-	MaxRuns  int      `json:"max-runs,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many runs may be open at once."`
-	Uploads  int      `json:"uploads,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many artifacts of all runs are uploaded at once."`
-	Settle   Duration `json:"settle,omitempty" jsonschema_description:"How long an artifact must not have changed to be uploaded before the end."`
-	Poll     Duration `json:"poll,omitempty" jsonschema_description:"How often every folder is looked at."`
-	NoEvents bool     `json:"no-events,omitempty" jsonschema_description:"Whether to do without the system's events of changes."`
-	Grace    Duration `json:"grace,omitempty" jsonschema_description:"How long runs that are finishing have to end after the first SIGINT or SIGTERM."`
-	LogLimit Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
-	Listen   string   `json:"listen,omitempty" jsonschema_description:"Address at which health, metrics and status are served; a port alone is one of 127.0.0.1."`
+	Queue      string   `json:"queue,omitempty" jsonschema_description:"URL of the queue's API, ending in /v1."`
+	Storage    string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
+	Runs       string   `json:"runs,omitempty" jsonschema_description:"Folder of the run folders."`
+	State      string   `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
+	Report     bool     `json:"report,omitempty" jsonschema_description:"Whether to report runs completed; if not, their workers do."`
+	MaxRuns    int      `json:"max-runs,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many runs may be open at once."`
+	Uploads    int      `json:"uploads,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many artifacts of all runs are uploaded at once."`
+	Settle     Duration `json:"settle,omitempty" jsonschema_description:"How long an artifact must not have changed to be uploaded before the end."`
+	Poll       Duration `json:"poll,omitempty" jsonschema_description:"How often every folder is looked at."`
+	NoEvents   bool     `json:"no-events,omitempty" jsonschema_description:"Whether to do without the system's events of changes."`
+	Grace      Duration `json:"grace,omitempty" jsonschema_description:"How long runs that are finishing have to end after the first SIGINT or SIGTERM."`
+	LogLimit   Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	Listen     string   `json:"listen,omitempty" jsonschema_description:"Address at which health, metrics and status are served; a port alone is one of 127.0.0.1."`
+	BWLimit    Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
+	RedactEnv  []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
+	RedactFile string   `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
 }
 
 // ConfigArtifact are the settings for artifact.
@@ -153,6 +170,7 @@ type ConfigArtifactUpload struct {
 	Gzip     string   `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
 	Socket   string   `json:"socket,omitempty" jsonschema_description:"The agent's socket."`
 	JSON     bool     `json:"json,omitempty" jsonschema_description:"Whether to print JSON."`
+	Replace  bool     `json:"replace,omitempty" jsonschema_description:"Whether to store other bytes in the place of artifacts that were added before."`
 }
 
 // ConfigRedact are the settings for redact.

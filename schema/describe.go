@@ -97,6 +97,8 @@ func describeString(s *jsonschema.Schema) string {
 		return "an identifier of 1 to 22 characters from A-Z a-z 0-9 _ -"
 	case s.Pattern == durationPattern:
 		return `a time such as "30s" or "1h30m"`
+	case s.Pattern == ratePattern:
+		return "a rate in bytes per second, such as 10M"
 	case s.Pattern == sizePattern:
 		return `a size such as "1GiB" or "500MB"`
 	case s.Pattern == slugPattern:

@@ -18,8 +18,9 @@ const (
 	slugPattern = `^[A-Za-z0-9_-]{22}$`
 	// utcPattern adds to the format date-time that the offset is that of UTC.
 	utcPattern = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|\+00:00)$`
-	// durationPattern and sizePattern are what the flags take.
+	// durationPattern, ratePattern and sizePattern are what the flags take.
 	durationPattern = `^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$|^0$`
+	ratePattern     = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)( *([KMGkmg]([Ii]?[Bb])?|[Bb])?)(/s)?$`
 	sizePattern     = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)( *([KMGTkmgt][Ii]?)?[Bb])?$`
 )
 
@@ -104,6 +105,8 @@ func leaf(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
 	case reflect.TypeFor[Size]():
 		return &jsonschema.Schema{Type: "string", Pattern: sizePattern}
+	case reflect.TypeFor[Rate]():
+		return &jsonschema.Schema{Type: "string", Pattern: ratePattern}
 	case reflect.TypeFor[Reason]():
 		return &jsonschema.Schema{Type: "string", Enum: []any{
 			ReasonNone, ReasonDeadlineExceeded, ReasonRetriesExhausted, ReasonCanceled, ReasonRerunRequested,

@@ -42,7 +42,7 @@ func sidecarCommand(io *stdio) *cli.Command {
 			&cli.DurationFlag{Name: "poll", Value: 5 * time.Second, DefaultText: "5s; 1s with --no-events", Usage: "look at every folder so often, whatever the system says of changes", Sources: env("poll")},
 			&cli.BoolFlag{Name: "no-events", Usage: "do not rely on the system to tell of changes at all, as on network filesystems; --poll is how fast things go then", Sources: env("no-events")},
 			&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long runs that are finishing have to end after the first SIGINT or SIGTERM; a second one ends them at once", Sources: env("grace")},
-			logLimitFlag(),
+			logLimitFlag(), bandwidthFlag(),
 		}, slices.Concat(redactFlags(), operationsFlags(), logFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return serveSidecar(ctx, cmd, io) },
 	}
@@ -102,6 +102,10 @@ func newSidecar(cmd *cli.Command, io *stdio, counters *ops.Counters) (*sidecar.S
 	if err != nil {
 		return nil, err
 	}
+	uploads, err := newUploader(cmd, logger)
+	if err != nil {
+		return nil, err
+	}
 	state, err := stateDir(cmd)
 	if err != nil {
 		return nil, err
@@ -113,7 +117,7 @@ func newSidecar(cmd *cli.Command, io *stdio, counters *ops.Counters) (*sidecar.S
 	s, err := sidecar.New(q, runs, sidecar.Options{
 		State: state, WorkerReports: !cmd.Bool("report"), MaxRuns: cmd.Int("max-runs"), Uploads: cmd.Int("uploads"),
 		Settle: cmd.Duration("settle"), Poll: poll(cmd), NoEvents: cmd.Bool("no-events"), Grace: cmd.Duration("grace"),
-		Run: agent.Options{Storage: storage, LogLimit: limit, Redact: redact}, Logger: logger, Counters: counters,
+		Run: agent.Options{Uploader: uploads, Storage: storage, LogLimit: limit, Redact: redact}, Logger: logger, Counters: counters,
 	})
 	if err != nil {
 		return nil, failure(err)
