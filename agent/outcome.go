@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/internal/journal"
@@ -70,7 +69,7 @@ func outcomeOf(said journal.Outcome) (Outcome, error) {
 	return o, nil
 }
 
-// Summary is what became of a run.
+// Summary is what became of a run. Its maps are to be read only: those of ten thousand artifacts are not copied.
 type Summary struct {
 	TaskID   schema.TaskID
 	RunID    schema.RunID
@@ -120,10 +119,8 @@ func (s *Summary) result(w schema.Worker, o Outcome) schema.Result {
 	return doc
 }
 
-func (s *Summary) clone() *Summary {
+// shown is what callers get: of what does not change any more, nothing is copied.
+func (s *Summary) shown() *Summary {
 	c := *s
-	c.Artifacts, c.Missing, c.Continued = maps.Clone(s.Artifacts), maps.Clone(s.Missing), maps.Clone(s.Continued)
-	c.Incomplete = maps.Clone(s.Incomplete)
-	c.Skipped = slices.Clone(s.Skipped)
 	return &c
 }

@@ -183,7 +183,7 @@ func (r *Run) Finish(ctx context.Context, outcome Outcome) (*Summary, error) {
 		return nil, fmt.Errorf("finish run: %w", err)
 	}
 	r.over = true
-	return r.summary.clone(), nil
+	return r.summary.shown(), nil
 }
 
 // 7. The end: the outcome, then logs, artifacts, logs.json, result.json, in this order.
@@ -212,7 +212,7 @@ func (r *Run) finish(ctx context.Context, outcome Outcome, report bool) error {
 		err = r.folder.journal.Append(journal.Record{Step: journal.ResultStored, Receipt: journalled(receipt)})
 	}
 	if err == nil {
-		r.summary.Result = receipt
+		r.summary.Result, r.result = receipt, nil
 	}
 	return err
 }
@@ -299,7 +299,7 @@ func (r *Run) Complete(ctx context.Context, outcome Outcome) (*Summary, error) {
 		return nil, fmt.Errorf("complete run: %w", err)
 	}
 	r.summary.Reported, r.over = true, true
-	return r.summary.clone(), r.Close()
+	return r.summary.shown(), r.Close()
 }
 
 // Abandon ends a run without a result, so that the queue gives it to another worker when the
