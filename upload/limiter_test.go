@@ -144,7 +144,9 @@ func TestLimitedIsNotStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &bin{}
 		c := limitedClient(s, upload.NewLimiter(1))
-		got, err := c.Put(t.Context(), sinkGrant("a"), upload.Bytes(make([]byte, 3<<10)), upload.PutOptions{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		got, err := c.Put(ctx, sinkGrant("a"), upload.Bytes(make([]byte, 3<<10)), upload.PutOptions{})
 		if err != nil || got.Attempts != 1 {
 			t.Errorf("receipt %+v, error %v", got, err)
 		}
