@@ -59,6 +59,7 @@ func execTask(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if err := t.apply(cmd); err != nil {
 		return err
 	}
+	defer t.uploads.CloseIdleConnections()
 	argv := cmd.Args().Slice()
 	if len(argv) == 0 {
 		return usageError(errors.New("exec needs a command: upload-agent exec ... -- COMMAND ARGUMENTS"))

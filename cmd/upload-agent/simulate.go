@@ -42,6 +42,7 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	if err := t.apply(cmd); err != nil {
 		return err
 	}
+	defer t.uploads.CloseIdleConnections()
 	embedded, err := embeddedOptions(cmd, t.logger)
 	if err != nil {
 		return err

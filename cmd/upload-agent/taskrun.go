@@ -114,7 +114,6 @@ func (t *taskRun) run(ctx context.Context) error {
 	if closeErr := run.Close(); closeErr != nil {
 		fmt.Fprintf(t.io.err, "upload-agent: %v\n", closeErr)
 	}
-	t.uploads.CloseIdleConnections()
 	if s := (*statusError)(nil); errors.As(err, &s) && s.err != nil {
 		s.hint = t.resumeHint()
 	}
