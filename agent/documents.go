@@ -101,7 +101,7 @@ func (r *Run) tryArtifact(a *artifact) (upload.Receipt, error) {
 		}
 	}
 	size := a.size
-	if a.grant == nil || a.isLarge() { // else it does not matter what it is by now: it goes as one, and Put looks again
+	if a.grant == nil || a.isLarge() || body.encoding != "" { // else it does not matter what it is by now: it goes as one, and Put looks again
 		if size, err = body.source.Size(); err != nil {
 			return upload.Receipt{}, err
 		}

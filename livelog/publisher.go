@@ -207,7 +207,11 @@ func (p *publisher) wait(ctx context.Context, due time.Time) (ended bool, err er
 
 // pause blocks until due has come, or the log has ended.
 func (p *publisher) pause(ctx context.Context, due time.Time) error {
-	timer := time.NewTimer(time.Until(due))
+	wait := time.Until(due)
+	if wait <= 0 {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-p.spool.ended:
