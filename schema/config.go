@@ -155,6 +155,7 @@ type ConfigSidecar struct {
 	BWLimit    Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
 	RedactEnv  []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
 	RedactFile string   `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
+	SocketDir  string   `json:"socket-dir,omitempty" jsonschema_description:"Folder of the socket for the commands of runs."`
 }
 
 // ConfigArtifact are the settings for artifact.

@@ -42,6 +42,7 @@ func sidecarCommand(io *stdio) *cli.Command {
 			&cli.DurationFlag{Name: "poll", Value: 5 * time.Second, DefaultText: "5s; 1s with --no-events", Usage: "look at every folder so often, whatever the system says of changes", Sources: env("poll")},
 			&cli.BoolFlag{Name: "no-events", Usage: "do not rely on the system to tell of changes at all, as on network filesystems; --poll is how fast things go then", Sources: env("no-events")},
 			&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long runs that are finishing have to end after the first SIGINT or SIGTERM; a second one ends them at once", Sources: env("grace")},
+			&cli.StringFlag{Name: "socket-dir", Usage: "serve a socket in `DIR`, for 'artifact upload', 'redact add' and 'status' of the runs; DIR is made if need be, for our user alone", DefaultText: "none", Sources: env("socket-dir")},
 			logLimitFlag(), bandwidthFlag(),
 		}, slices.Concat(redactFlags(), operationsFlags(), logFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return serveSidecar(ctx, cmd, io) },
@@ -60,6 +61,11 @@ func serveSidecar(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
+	closeSocket, err := serveSidecarSocket(cmd.String("socket-dir"), s, logger)
+	if err != nil {
+		return err
+	}
+	defer closeSocket()
 	operations, err := startOperations(cmd, sidecarSource{s, ctx}, counters, logger)
 	if err != nil {
 		return err

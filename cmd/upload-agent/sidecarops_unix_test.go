@@ -48,7 +48,8 @@ func TestSidecarAsAService(t *testing.T) {
 	}
 	var log strings.Builder
 	cmd := exec.Command(filepath.Join(dir, "upload-agent"), "sidecar", "--queue", server.QueueURL(), "--storage", server.StorageURL(),
-		"--runs", filepath.Join(dir, "runs"), "--state", filepath.Join(dir, "state"), "--listen", "0", "--log-level", "info")
+		"--runs", filepath.Join(dir, "runs"), "--state", filepath.Join(dir, "state"), "--listen", "0", "--log-level", "info",
+		"--socket-dir", filepath.Join(dir, "sock"))
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=2000000")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -86,12 +87,13 @@ func TestSidecarAsAService(t *testing.T) {
 	awaitMetric(t, base, "upload_agent_runs_open 1")
 	awaitMetric(t, base, "upload_agent_log_bytes_total 6")
 	awaitMetric(t, base, "upload_agent_claim_remaining_seconds")
+	tell(t, filepath.Join(dir, "upload-agent"), filepath.Join(dir, "sock", "socket"))
 	if err := os.WriteFile(filepath.Join(dir, "runs", "one", "finish.json"), []byte(`{"success": true}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	awaitMetric(t, base, `upload_agent_runs_ended_total{outcome="success"} 1`)
 	awaitMetric(t, base, "upload_agent_runs_open 0")
-	awaitMetric(t, base, "upload_agent_artifacts_stored_total 2") // and the log
+	awaitMetric(t, base, "upload_agent_artifacts_stored_total 3") // and the log
 	for _, never := range []string{"upload_agent_log_flushes_total 0", "upload_agent_uploaded_bytes_total 0"} {
 		if strings.Contains(fetch(t, base+"/metrics"), never) {
 			t.Errorf("a run is over, and it says %s", never)
@@ -112,6 +114,29 @@ func TestSidecarAsAService(t *testing.T) {
 	<-logged
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, &log)
+	}
+}
+
+// tell has the commands of a task speak with a sidecar: they need not say which run, as there is one.
+func tell(t *testing.T, program, socket string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "said.txt"), []byte("said"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		args        []string
+		stdin, want string
+	}{
+		{[]string{"artifact", "upload", "--socket", socket, "said=said.txt"}, "", "said"},
+		{[]string{"redact", "add", "--socket", socket}, "a secret to keep", ""},
+		{[]string{"status", "--socket", socket}, "", "terminal.log"},
+	} {
+		cmd := exec.Command(program, row.args...)
+		cmd.Dir, cmd.Stdin = dir, strings.NewReader(row.stdin)
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), row.want) {
+			t.Errorf("%s: %v: %s", row.args, err, out)
+		}
 	}
 }
 
