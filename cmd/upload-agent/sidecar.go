@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -50,6 +51,9 @@ func sidecarCommand(io *stdio) *cli.Command {
 }
 
 func serveSidecar(ctx context.Context, cmd *cli.Command, io *stdio) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // it stands beside the work of others: memory counts more than the little time that it takes
+	}
 	counters := new(ops.Counters)
 	s, err := newSidecar(cmd, io, counters)
 	if err != nil {
