@@ -80,7 +80,7 @@ func TestNotesShareAnFsync(t *testing.T) {
 			}
 			synctest.Wait()
 			if i%notes == notes-1 {
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				synctest.Wait()
 				if n := syncs.Load(); n != int64(i/notes+1) {
 					t.Fatalf("%d fsyncs for %d times %d notes", n, i/notes+1, notes)
