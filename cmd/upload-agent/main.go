@@ -59,6 +59,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 		Commands: []*cli.Command{
 			simulateCommand(io), execCommand(io), resumeCommand(io), queueCommand(io),
 			inspectCommand(io), tailCommand(io),
+			eventsCommand(io),
 			schemaCommand(io), validateCommand(io), versionCommand(io),
 		},
 		Action: func(_ context.Context, cmd *cli.Command) error {
