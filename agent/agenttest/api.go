@@ -300,7 +300,10 @@ func (s *Server) rerunTask(in input) (any, *refusal) {
 }
 
 func (s *Server) amqp(input) (any, *refusal) {
-	return nil, refuse(http.StatusNotFound, "This queue has no message broker; its events are given in process")
+	if s.options.AMQP.IsZero() {
+		return nil, refuse(http.StatusNotFound, "This queue has no message broker; its events are at "+s.EventsURL())
+	}
+	return schema.AMQPAnswer{URL: s.options.AMQP}, nil
 }
 
 func (s *Server) pendingTasks(in input) (any, *refusal) {

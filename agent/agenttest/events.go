@@ -2,20 +2,23 @@ package agenttest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/taskcluster/upload-agent/schema"
 )
 
-// Event is a message as a broker would deliver it.
+// Event is a message as a broker would deliver it. As JSON it is a line of [Server.EventsURL].
 type Event struct {
-	Exchange   string          // "queue/v1/task-pending", -running, -completed or -failed
-	RoutingKey string          // taskId.runId.workerGroup.workerId.provisionerId.workerType.routing, "_" for what is not known
-	Body       []byte          // JSON
-	At         time.Time       // when it was published
-	Message    schema.Document // the same, as [schema.PendingMessage], RunningMessage, CompletedMessage or FailedMessage
+	Number     int             `json:"number"`     // events of a server count from 1, in the order in which they were published
+	Exchange   string          `json:"exchange"`   // "queue/v1/task-pending", -running, -completed or -failed
+	RoutingKey string          `json:"routingKey"` // taskId.runId.workerGroup.workerId.provisionerId.workerType.routing, "_" for what is not known
+	At         time.Time       `json:"at"`         // when it was published
+	Body       json.RawMessage `json:"message"`
+	Message    schema.Document `json:"-"` // the same, as [schema.PendingMessage], RunningMessage, CompletedMessage or FailedMessage
 }
 
 // routingKey names run and worker of the event, nil for none.
@@ -27,83 +30,90 @@ func routingKey(s schema.TaskStatus, run *schema.Run) string {
 	return fmt.Sprintf("%s.%s.%s.%s.%s", s.TaskID, ran, s.ProvisionerID, s.WorkerType, s.Routing)
 }
 
-// broker hands every event to every subscriber.
+// broker keeps every event, and wakes those who wait for more.
 type broker struct {
-	mu            sync.Mutex
-	subscriptions map[*subscription]struct{}
-	delivering    sync.WaitGroup
-	closed        bool
+	closing <-chan struct{}
+	out     sync.WaitGroup // whoever feeds a channel
+
+	mu   sync.Mutex
+	log  []Event       // never changed, only appended to
+	more chan struct{} // closed with the next event
+	done bool          // nobody may subscribe any more
 }
 
-func newBroker() *broker { return &broker{subscriptions: map[*subscription]struct{}{}} }
-
-// subscription buffers without a bound, so that a slow reader holds nobody up.
-type subscription struct {
-	buffer []Event       // guarded by broker.mu
-	wake   chan struct{} // holds one token while buffer may have something
-	out    chan Event
+func newBroker(closing <-chan struct{}) *broker {
+	return &broker{closing: closing, more: make(chan struct{})}
 }
 
 func (b *broker) publish(e Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for s := range b.subscriptions {
-		s.buffer = append(s.buffer, e)
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
-	}
+	e.Number = len(b.log) + 1
+	b.log = append(b.log, e)
+	close(b.more)
+	b.more = make(chan struct{})
 }
 
-func (b *broker) subscribe(ctx context.Context, closing <-chan struct{}) <-chan Event {
-	s := &subscription{wake: make(chan struct{}, 1), out: make(chan Event)}
+func (b *broker) last() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
-		close(s.out)
-		return s.out
-	}
-	b.subscriptions[s] = struct{}{}
-	b.delivering.Go(func() { b.deliver(ctx, closing, s) })
-	return s.out
+	return len(b.log)
 }
 
-func (b *broker) deliver(ctx context.Context, closing <-chan struct{}, s *subscription) {
-	defer close(s.out)
-	defer func() {
-		b.mu.Lock()
-		delete(b.subscriptions, s)
-		b.mu.Unlock()
-	}()
+// after waits until there are events after that number, and gives them all. Who asks a closed broker gets what is left, and then http.ErrServerClosed.
+func (b *broker) after(ctx context.Context, number int) ([]Event, error) {
 	for {
-		select {
-		case <-s.wake:
-		case <-ctx.Done():
-			return
-		case <-closing:
-			return
-		}
 		b.mu.Lock()
-		batch := s.buffer
-		s.buffer = nil
+		events, more := b.log[min(number, len(b.log)):len(b.log):len(b.log)], b.more
 		b.mu.Unlock()
-		for _, e := range batch {
-			select {
-			case s.out <- e:
-			case <-ctx.Done():
-				return
-			case <-closing:
+		if len(events) > 0 {
+			return events, nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-b.closing:
+			return nil, http.ErrServerClosed
+		}
+	}
+}
+
+// subscribe feeds a channel with all events after that number.
+func (b *broker) subscribe(ctx context.Context, number int) <-chan Event {
+	out := make(chan Event)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done {
+		close(out)
+		return out
+	}
+	b.out.Go(func() {
+		defer close(out)
+		for {
+			events, err := b.after(ctx, number)
+			if err != nil {
 				return
 			}
+			for _, e := range events {
+				select {
+				case out <- e:
+					number = e.Number
+				case <-ctx.Done():
+					return
+				case <-b.closing:
+					return
+				}
+			}
 		}
-	}
+	})
+	return out
 }
 
-// close waits for the subscribers' goroutines, which end because the server is closing.
+// close waits for the goroutines of subscribers, which end because the server is closing.
 func (b *broker) close() {
 	b.mu.Lock()
-	b.closed = true
+	b.done = true
 	b.mu.Unlock()
-	b.delivering.Wait()
+	b.out.Wait()
 }

@@ -36,6 +36,10 @@ type Options struct {
 	PartSize      int64 // of a grant in parts; larger where the object would have too many, 5 MiB at least; default 64 MiB
 	PartURLs      int   // how many part URLs an answer holds; default 100
 
+	// AMQP is what the queue answers to who asks it for its message broker (GET /v1/settings/amqp-connection-string), password and all;
+	// zero: that it has none. Publishing there is package amqp's.
+	AMQP schema.SignedURL
+
 	// Clock is what the queue and the storage take for the time: of claims, of signed URLs, of events, and of the Date of their
 	// answers; default time.Now. Delays still pass as they do for everybody: what a clock that jumps has made
 	// due is noticed with the next call, or when it would have been due without the jump.
@@ -60,6 +64,8 @@ type Server struct {
 	events  *broker
 	order   *order
 	history *history
+
+	instance string // tells this server's events from those of one that was here before
 
 	servers []*http.Server
 	closing chan struct{}  // closed at Close: stalled requests and subscribers end
@@ -98,9 +104,9 @@ func New(dir string, o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, logger: o.Logger, plan: o.Faults, storage: store,
-		signer: newSigner(), events: newBroker(), history: new(history),
-		closing: make(chan struct{}),
+		signer: newSigner(), history: new(history), closing: make(chan struct{}), instance: randomHex(),
 	}
+	s.events = newBroker(s.closing)
 	listeners, err := s.listen()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start agenttest server: %w", err), store.close())
@@ -108,7 +114,7 @@ func New(dir string, o Options) (*Server, error) {
 	s.order = newOrder(store, s.storageURL, o.LateReport)
 	store.onStored = s.order.stored
 	s.queue = newQueue(s)
-	s.serve(listeners[0], http.HandlerFunc(s.serveQueue))
+	s.serve(listeners[0], s.withEvents(http.HandlerFunc(s.serveQueue)))
 	s.serve(listeners[1], http.HandlerFunc(s.serveStorage))
 	s.serve(listeners[2], http.HandlerFunc(s.serveAlternate))
 	s.serving.Go(func() { s.queue.expireClaims(s.closing) })
@@ -277,7 +283,18 @@ func (s *Server) LoseClaim(id schema.TaskID) error {
 
 // Events gives every event from now on, in order. Nothing is dropped, however slowly the channel is read.
 // It is closed when ctx ends or the server is closed; then what was not yet read is gone.
-func (s *Server) Events(ctx context.Context) <-chan Event { return s.events.subscribe(ctx, s.closing) }
+func (s *Server) Events(ctx context.Context) <-chan Event {
+	return s.events.subscribe(ctx, s.events.last())
+}
+
+// EventsAfter waits until there are events after that number (0: from the first one on), and gives all of them at once, which the caller must
+// not change. The error is that of ctx, or http.ErrServerClosed once the server is closed and all was given.
+func (s *Server) EventsAfter(ctx context.Context, number int) ([]Event, error) {
+	return s.events.after(ctx, number)
+}
+
+// LastEvent is the number of the newest event, 0 if there was none yet.
+func (s *Server) LastEvent() int { return s.events.last() }
 
 // Requests is the history: every request so far, in the order of arrival, those under way included.
 func (s *Server) Requests() []Request { return s.history.list() }

@@ -69,6 +69,7 @@ func newAppWithSettings(stdin io.Reader, stdout, stderr io.Writer) (*cli.Command
 			simulateCommand(io), execCommand(io), sidecarCommand(io), resumeCommand(io), queueCommand(io),
 			inspectCommand(io), tailCommand(io),
 			artifactCommand(io), redactCommand(io), statusCommand(io),
+			eventsCommand(io),
 			schemaCommand(io), validateCommand(io), versionCommand(io),
 			configCommand(io), completionCommand(io), manCommand(io),
 		},

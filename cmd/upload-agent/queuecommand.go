@@ -16,14 +16,16 @@ func queueCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "queue",
 		Usage:     "run the embedded queue and storage alone, to develop a worker against",
-		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
+		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--amqp URL] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
 		Description: "The queue keeps its tasks in memory: what is in DIR from before can be read (tail, inspect), not claimed.\n" +
-			"Prints the two URLs, and then every message that the queue publishes.",
+			"Prints the two URLs, and then every message that the queue publishes. 'upload-agent events' prints them elsewhere.\n" +
+			"With --amqp they go to a RabbitMQ, too; while that is away they wait in memory. Whoever asks the queue for its\n" +
+			"broker is told its address, without the user and the password.",
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "dir", Required: true, Usage: "keep the storage in `DIR`", Sources: env("dir")},
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8450", Usage: "serve the queue on `ADDR`", Sources: env("listen")},
 			&cli.StringFlag{Name: "storage-listen", Value: "127.0.0.1:8451", Usage: "serve the storage on `ADDR`", Sources: env("storage-listen")},
-			serveFlag(),
+			serveFlag(), amqpFlag(),
 		}, embeddedFlags()...), logFlags()...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return serveQueue(ctx, cmd, io) },
 	}
@@ -41,8 +43,13 @@ func serveQueue(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if err != nil {
 		return err
 	}
+	broker, err := brokerURL(cmd)
+	if err != nil {
+		return err
+	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
+	embedded.AMQP = publicBroker(broker)
 	embedded.QueueListen, embedded.StorageListen = cmd.String("listen"), cmd.String("storage-listen")
 	server, err := agenttest.New(cmd.String("dir"), embedded)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -51,13 +58,17 @@ func serveQueue(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if err != nil {
 		return failure(err)
 	}
+	publisher, err := startPublisher(ctx, server, broker, logger)
+	if err != nil {
+		return failure(errors.Join(err, server.Close()))
+	}
 	storage, err := queue.NewStorage(server.StorageURL(), queue.Options{Logger: logger})
 	var inspector *inspector
 	if err == nil {
 		inspector, err = startInspector(ctx, cmd, inspectorOf(server, storage), logger)
 	}
 	if err != nil {
-		return failure(errors.Join(err, server.Close()))
+		return failure(errors.Join(err, publisher.close(), server.Close()))
 	}
 	defer inspector.close()
 	fmt.Fprintf(io.out, "queue   %s\nstorage %s\n", server.QueueURL(), server.StorageURL())
@@ -72,7 +83,7 @@ func serveQueue(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if v := server.Violations(); len(v) > 0 {
 		broken = fmt.Errorf("a worker broke the order of reports: %s", v[0])
 	}
-	if err := errors.Join(broken, server.Close()); err != nil {
+	if err := errors.Join(broken, publisher.close(), server.Close()); err != nil {
 		return failure(err)
 	}
 	return nil

@@ -27,10 +27,11 @@ func simulateCommand(io *stdio) *cli.Command {
 		UsageText: "upload-agent simulate [OPTIONS] [-- COMMAND ARGUMENTS...]",
 		Description: "Posts a task to an embedded queue, claims it, runs COMMAND (or a small built-in job) through the\n" +
 			"same agent that real workers use, and leaves what was stored in DIR/<taskId>/.\n" +
+			"With --amqp the queue's messages go to a RabbitMQ.\n" +
 			"With --serve it prints the URL of a page on which to watch the run, and stays until Ctrl-C for you to look around.",
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "keep the storage in `DIR` (default: a new temporary folder)", Sources: env("dir")},
-			serveFlag(),
+			serveFlag(), amqpFlag(),
 		}, embeddedFlags()...), runFlags()...),
 		StopOnNthArg: &one,
 		Action:       func(ctx context.Context, cmd *cli.Command) error { return simulate(ctx, cmd, io) },
@@ -47,6 +48,11 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	if err != nil {
 		return err
 	}
+	broker, err := brokerURL(cmd)
+	if err != nil {
+		return err
+	}
+	t.redact = append(t.redact, brokerSecrets(broker)...)
 	if t.stream, err = newStreamServer(cmd, t.logger); err != nil {
 		return err
 	}
@@ -56,6 +62,7 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 			return runFailure(fmt.Errorf("make a folder for the storage: %w", err))
 		}
 	}
+	embedded.AMQP = publicBroker(broker)
 	server, err := agenttest.New(t.tree, embedded)
 	if err != nil {
 		return runFailure(err)
@@ -63,6 +70,19 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 	defer func() {
 		if closeErr := server.Close(); closeErr != nil && err == nil {
 			err = runFailure(closeErr)
+		}
+	}()
+	publisher, err := startPublisher(ctx, server, broker, t.logger)
+	if err != nil {
+		return runFailure(err)
+	}
+	defer func() {
+		switch closeErr := publisher.close(); {
+		case closeErr == nil:
+		case err == nil:
+			err = runFailure(closeErr)
+		default: // the command's status goes before
+			fmt.Fprintf(io.err, "upload-agent: %v\n", closeErr)
 		}
 	}()
 
