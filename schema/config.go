@@ -35,6 +35,7 @@ type ConfigCommands struct {
 	Resume   ConfigResume   `json:"resume,omitempty" jsonschema_description:"Settings for resume."`
 	Queue    ConfigQueue    `json:"queue,omitempty" jsonschema_description:"Settings for queue, the embedded queue and storage."`
 	Inspect  ConfigInspect  `json:"inspect,omitempty" jsonschema_description:"Settings for inspect."`
+	Events   ConfigEvents   `json:"events,omitempty" jsonschema_description:"Settings for events."`
 	Tail     ConfigTail     `json:"tail,omitempty" jsonschema_description:"Settings for tail."`
 	Sidecar  ConfigSidecar  `json:"sidecar,omitempty" jsonschema_description:"Settings for sidecar."`
 	Artifact ConfigArtifact `json:"artifact,omitempty" jsonschema_description:"Settings for artifact."`
@@ -73,6 +74,7 @@ type ConfigSimulate struct {
 	ConfigRun
 	Dir           string `json:"dir,omitempty" jsonschema_description:"Folder of the storage."`
 	Serve         string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+	AMQP          string `json:"amqp,omitempty" jsonschema_description:"URL of the RabbitMQ to which the queue's messages are published."`
 	Fault         string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
 	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
 	MultipartFrom Size   `json:"multipart-from,omitempty" jsonschema_description:"Size from which on the queue grants artifacts in parts."`
@@ -111,6 +113,7 @@ type ConfigQueue struct {
 	Listen        string `json:"listen,omitempty" jsonschema_description:"Address at which the queue is served."`
 	StorageListen string `json:"storage-listen,omitempty" jsonschema_description:"Address at which the storage is served."`
 	Serve         string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+	AMQP          string `json:"amqp,omitempty" jsonschema_description:"URL of the RabbitMQ to which the queue's messages are published."`
 	Fault         string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
 	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
 	MultipartFrom Size   `json:"multipart-from,omitempty" jsonschema_description:"Size from which on the queue grants artifacts in parts."`
@@ -122,6 +125,15 @@ type ConfigInspect struct {
 	ConfigLog
 	Storage string `json:"storage,omitempty" jsonschema_description:"URL of the task storage."`
 	Serve   string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+}
+
+// ConfigEvents are the settings for events.
+type ConfigEvents struct {
+	ConfigLog
+	AMQP  string `json:"amqp,omitempty" jsonschema_description:"URL of the RabbitMQ from which the messages are read."`
+	Queue string `json:"queue,omitempty" jsonschema_description:"URL of the queue's API, ending in /v1."`
+	Task  string `json:"task,omitempty" jsonschema_description:"Task whose messages are printed; default: those of all."`
+	JSON  bool   `json:"json,omitempty" jsonschema_description:"Whether to print JSON."`
 }
 
 // ConfigTail are the settings for tail.
