@@ -64,10 +64,13 @@ const writeBuffer = 16 << 10
 // It takes proxies from the environment, waits a second for "100 Continue", never decompresses, keeps enough
 // idle connections for many uploads at once, and speaks HTTP/1.1 only: with HTTP/2 all uploads to a host would share one
 // connection and stall together.
+//
+// What is set on it counts if it is set before the first request. A clone of it goes on to connect over TLS with the DialContext and the
+// TLSClientConfig of the first one, unless its DialTLSContext is set to nil.
 func NewTransport() *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	return &http.Transport{
+	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dial,
 		TLSHandshakeTimeout:    20 * time.Second,
@@ -81,6 +84,8 @@ func NewTransport() *http.Transport {
 		Protocols:              protocols,
 		OnProxyConnectResponse: onProxyConnect,
 	}
+	t.DialTLSContext = dialTLS(t)
+	return t
 }
 
 // CloseIdleConnections closes the connections that are kept open for later.

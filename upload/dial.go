@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// sendBlock is how much of a large body is read and written at once. Blocks of the 32 KiB that io.Copy takes cost a third more time.
-	sendBlock = 128 << 10
+	// sendBlock is how much of a large body is read and written at once. Measured on Linux and loopback, blocks of 128 KiB cost a tenth
+	// more time, and the 32 KiB that io.Copy takes half as much again.
+	sendBlock = 512 << 10
 
 	// nearBuffer is the socket's send buffer where the storage, or a proxy to it, is on the same machine: with no more than this under way
 	// the bytes are still in the processor's cache when they are received. Measured on Linux, 1 GiB takes 0.6 times as long as with
@@ -39,12 +40,22 @@ type sendConn struct {
 	near bool // to the same machine
 }
 
-// ReadFrom sends all of r. Over TLS it is not called, and neither the blocks nor the short buffer would help there.
+// ReadFrom sends all of r. Over TLS it is not called: see tlsConn.
 func (c sendConn) ReadFrom(r io.Reader) (int64, error) {
+	c.prepare()
+	return copyBlocks(c.TCPConn, r)
+}
+
+// prepare is called when a large body comes.
+func (c sendConn) prepare() {
 	if c.near {
 		_ = c.SetWriteBuffer(nearBuffer) // without it, it is only slower
 	}
+}
+
+// copyBlocks copies all of r to w, in large blocks.
+func copyBlocks(w io.Writer, r io.Reader) (int64, error) {
 	block := sendBlocks.Get().(*[sendBlock]byte)
 	defer sendBlocks.Put(block)
-	return io.CopyBuffer(struct{ io.Writer }{c.TCPConn}, struct{ io.Reader }{r}, block[:])
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, block[:])
 }

@@ -2,6 +2,7 @@ package upload_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -40,13 +41,14 @@ func newPipeStorage(t *testing.T, script ...step) *pipeStorage {
 }
 
 // client is one whose connections all lead here.
-func (s *pipeStorage) client(o upload.Options) *upload.Client { return pipeClient(o, s.conns) }
+func (s *pipeStorage) client(o upload.Options) *upload.Client { return pipeClient(o, s.conns, nil) }
 
 // pipeClient is one whose connections come out of conns.
-func pipeClient(o upload.Options, conns chan<- net.Conn) *upload.Client {
+func pipeClient(o upload.Options, conns chan<- net.Conn, config *tls.Config) *upload.Client {
 	transport := upload.NewTransport()
 	transport.Proxy = nil
 	transport.DisableKeepAlives = true
+	transport.TLSClientConfig = config
 	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		here, there := net.Pipe()
 		select {

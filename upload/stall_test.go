@@ -150,7 +150,7 @@ func TestSlowButMoving(t *testing.T) {
 		data := random(size)
 		stored := make(chan []byte, 1)
 		conns := make(chan net.Conn)
-		c := pipeClient(upload.Options{StallTimeout: 30 * time.Second}, conns)
+		c := pipeClient(upload.Options{StallTimeout: 30 * time.Second}, conns, nil)
 		go func() {
 			conn := <-conns
 			defer conn.Close()

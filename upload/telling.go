@@ -8,7 +8,7 @@ import (
 // While bytes of an object move, PutOptions.OnProgress is told of it so often at most, and of no less.
 const (
 	tellEvery = 100 * time.Millisecond
-	tellStep  = 128 << 10 // more than a block: to look at the clock costs more than all the rest
+	tellStep  = 128 << 10 // to look at the clock costs more than all the rest
 )
 
 // teller tells of a Put, one call at a time: of an object in parts, those that are under way add up. A nil teller tells nobody.

@@ -15,7 +15,7 @@ import (
 //
 // Movement is: the transport takes bytes of the body, a connection makes a step, the peer acknowledges
 // bytes that wait in the socket (there may be megabytes of them, minutes on a slow line), bytes of the answer arrive.
-// Where the socket cannot be seen, the transport must be able to hand over 128 KiB within the timeout.
+// Where the socket cannot be seen, the transport must be able to hand over 512 KiB within the timeout.
 type watchdog struct {
 	cancel context.CancelCauseFunc
 	tick   time.Duration
@@ -103,8 +103,8 @@ func (w *watchdog) trace() *httptrace.ClientTrace {
 
 // observe looks for the socket below a connection.
 func (w *watchdog) observe(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+		conn = over.NetConn()
 	}
 	w.socket.Store(nil)
 	if c, ok := conn.(syscall.Conn); ok {

@@ -118,7 +118,7 @@ func (s *sink) listen(l net.Listener) {
 // which no peer can be faster than another.
 func (s *sink) serve(conn net.Conn) {
 	defer conn.Close()
-	in := bufio.NewReaderSize(conn, 256<<10)
+	in := bufio.NewReaderSize(conn, 1<<20)
 	for {
 		r, err := http.ReadRequest(in)
 		if err != nil {
