@@ -17,10 +17,14 @@ import (
 // readLife is how long the URL is good to which a reader is redirected; he goes there at once, but his clock, ours and the server's may differ.
 const readLife = 5 * time.Minute
 
+// longestLife is what version 4 signatures allow.
+const longestLife = 7 * 24 * time.Hour
+
 // sign permits a method on an object, with a query that names an upload and perhaps a part of it.
 func (s *bucketStorage) sign(method, key string, query url.Values, contentType string, life time.Duration) schema.SignedURL {
 	ctx := context.Background()
-	lasting := s3.WithPresignExpires(max(life.Truncate(time.Second), time.Second))
+	life = min(max(life.Truncate(time.Second), time.Second), longestLife)
+	lasting := s3.WithPresignExpires(life)
 	var signed *v4.PresignedHTTPRequest
 	var err error
 	switch upload := query.Get("uploadId"); {
@@ -53,7 +57,7 @@ func (s *bucketStorage) signOther(method, key string, query url.Values, life tim
 	path := s.Name + "/" + s.Prefix + key
 	u.Path, u.RawPath = "/"+path, "/"+escapePath(path)
 	u.RawQuery = url.Values{
-		"uploadId": query["uploadId"], "X-Amz-Expires": {strconv.Itoa(max(int(life.Seconds()), 1))},
+		"uploadId": query["uploadId"], "X-Amz-Expires": {strconv.Itoa(int(life.Seconds()))},
 	}.Encode()
 	r := &http.Request{Method: method, Host: u.Host, Header: http.Header{}, URL: u}
 	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })

@@ -334,7 +334,7 @@ func (s *Server) Violations() []string { return s.order.list() }
 // One that is not stored is an error that errors.Is fs.ErrNotExist.
 func (s *Server) Object(path string) ([]byte, error) { return s.objects.read(path) }
 
-// Uploads lists the uploads in parts that are neither completed nor aborted.
+// Uploads lists the uploads in parts that are neither completed nor aborted; in a bucket, those that this server has begun.
 func (s *Server) Uploads() []Upload { return s.objects.openUploads() }
 
 // Inject adds a fault to the plan; see [FaultPlan.Inject].
