@@ -74,6 +74,7 @@ type ConfigSimulate struct {
 	ConfigRun
 	Dir           string `json:"dir,omitempty" jsonschema_description:"Folder of the storage."`
 	Serve         string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+	S3            string `json:"s3,omitempty" jsonschema_description:"URL of the bucket in which objects are kept, such as http://host:9000/bucket; its credentials are in the environment."`
 	AMQP          string `json:"amqp,omitempty" jsonschema_description:"URL of the RabbitMQ to which the queue's messages are published."`
 	Fault         string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
 	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
@@ -113,6 +114,7 @@ type ConfigQueue struct {
 	Listen        string `json:"listen,omitempty" jsonschema_description:"Address at which the queue is served."`
 	StorageListen string `json:"storage-listen,omitempty" jsonschema_description:"Address at which the storage is served."`
 	Serve         string `json:"serve,omitempty" jsonschema_description:"Whether to serve the inspector page: true, false, or the address to serve it at."`
+	S3            string `json:"s3,omitempty" jsonschema_description:"URL of the bucket in which objects are kept, such as http://host:9000/bucket; its credentials are in the environment."`
 	AMQP          string `json:"amqp,omitempty" jsonschema_description:"URL of the RabbitMQ to which the queue's messages are published."`
 	Fault         string `json:"fault,omitempty" jsonschema_description:"How the queue and the storage misbehave."`
 	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/agent/agenttest/versitygw"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
@@ -48,7 +49,7 @@ type suite struct {
 	kind string
 }
 
-func testStorage(t *testing.T, s storage) {
+func testStorage(t *testing.T, s storage, kinds ...string) {
 	for _, kind := range kinds {
 		t.Run(kind, suite{s, kind}.run)
 	}
@@ -376,12 +377,26 @@ func (s suite) abort(t *testing.T) {
 
 func TestEmbeddedStorage(t *testing.T) {
 	t.Parallel()
-	testStorage(t, &embedded{t: t, rigs: map[time.Duration]*partsRig{}, granted: map[string]*partsRig{}})
+	testStorage(t, newEmbedded(t, agenttest.Options{}), kinds...)
+}
+
+// The same where the objects of the embedded queue live in a bucket of a real S3 server: with what the SDK signs, and as readers see it.
+func TestEmbeddedQueueOfABucket(t *testing.T) {
+	t.Parallel()
+	s := versitygw.StartFor(t, "bucket")
+	testStorage(t, newEmbedded(t, agenttest.Options{Bucket: &agenttest.Bucket{
+		Endpoint: s.Endpoint, Name: "bucket", Region: s.Region, AccessKeyID: s.AccessKeyID, SecretAccessKey: schema.NewSecret(s.SecretAccessKey),
+	}}), "single", "multipart")
+}
+
+func newEmbedded(t *testing.T, o agenttest.Options) *embedded {
+	return &embedded{t: t, options: o, rigs: map[time.Duration]*partsRig{}, granted: map[string]*partsRig{}}
 }
 
 // embedded is the storage of agenttest, with a server for each life of a grant.
 type embedded struct {
 	t       *testing.T
+	options agenttest.Options
 	rigs    map[time.Duration]*partsRig
 	granted map[string]*partsRig // by name
 }
@@ -393,7 +408,9 @@ func (s *embedded) Grant(ctx context.Context, w wanted) (upload.Grant, error) {
 	}
 	r := s.rigs[life]
 	if r == nil {
-		r = newPartsRig(s.t, "", agenttest.Options{ArtifactURLLife: life})
+		o := s.options
+		o.ArtifactURLLife = life
+		r = newPartsRig(s.t, "", o)
 		s.rigs[life] = r
 	}
 	s.granted[w.name] = r

@@ -52,7 +52,7 @@ func TestVersitygw(t *testing.T) {
 	if _, err := s.client.CreateBucket(within(t), &s3.CreateBucketInput{Bucket: aws.String(bucketName)}); err != nil {
 		t.Fatal(err)
 	}
-	testStorage(t, s)
+	testStorage(t, s, kinds...)
 }
 
 const bucketName = "bucket"

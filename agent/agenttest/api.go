@@ -195,7 +195,7 @@ func (s *Server) defineTasks(in input) (any, *refusal) {
 
 func (s *Server) scheduleTask(in input) (any, *refusal) {
 	key := string(in.task()) + "/task.json"
-	data, err := s.storage.read(key)
+	data, err := s.objects.read(key)
 	if err != nil {
 		return nil, &refusal{http.StatusBadRequest, schema.ErrorAnswer{
 			Message: "Task definition not uploaded!", Error: "Couldn't fetch: " + s.readURL(key)}}
@@ -268,11 +268,15 @@ func (s *Server) artifactURLs(in input) (any, *refusal) {
 		Status: status, Expires: schema.Timestamp(expires), Artifacts: map[string]schema.ArtifactURLs{}}
 	for name, artifact := range request.Artifacts {
 		key := runPath(in.task(), request.RunID) + "artifacts/" + name
+		parts, err := s.multipartURLs(key, artifact, expires)
+		if err != nil {
+			return nil, s.serverError(in.args[0], err)
+		}
 		answer.Artifacts[name] = schema.ArtifactURLs{
 			ArtifactPutURL: s.putURL(key, artifact.ContentType, expires),
 			ArtifactURL:    s.readURL(key),
 			ContentType:    artifact.ContentType,
-			Multipart:      s.multipartURLs(key, artifact, expires),
+			Multipart:      parts,
 		}
 	}
 	return answer, nil

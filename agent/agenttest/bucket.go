@@ -28,8 +28,11 @@ type temporary struct {
 
 // BucketAccess gives temporary credentials to store artifacts of a run with S3's own API, requests signed in their headers.
 // The bucket is named as the task is, and addressed in the path. Payloads must be unsigned; nothing else is simulated of
-// what a bucket has: no listing, no policies.
+// what a bucket has: no listing, no policies. With Options.Bucket there are none: they are another service's to give.
 func (s *Server) BucketAccess(id schema.TaskID, run schema.RunID, life time.Duration) BucketAccess {
+	if s.bucket != nil {
+		return BucketAccess{}
+	}
 	prefix := strings.TrimPrefix(runPath(id, run), string(id)+"/") + "artifacts/"
 	a := BucketAccess{
 		Endpoint: s.storageURL, Region: region, Bucket: string(id), Prefix: prefix,

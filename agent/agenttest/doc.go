@@ -32,6 +32,17 @@
 // for S3's own API. Parts behave as S3's do: ETags, the order and the least size of the parts, a completion that answers 200 and then an error
 // ("complete=late"), one that is repeated. What a run leaves unfinished is thrown away when the run ends; see [Server.Uploads].
 //
+// # In a bucket
+//
+// With Options.Bucket tasks and artifacts live in a bucket of a real S3 server, Amazon's or another that speaks its language, and nothing in a folder.
+// What is granted is signed by the SDK for that server, and workers store their objects right there; only the server verifies. Readers still
+// come to [Server.StorageURL], and are redirected (307) to a URL of the bucket that is good for five minutes: nothing in the bucket need be public, and who
+// can reach the address can read what lies below the prefix. A fault that would have to hit a PUT, or what concerns an object in parts, is refused with a
+// [*FaultError]; "any" hits the queue and the readers. [Server.Requests] has no PUTs, [Server.BucketAccess] gives nothing, and Options.Clock does not
+// move the server's. [Server.Violations] looks into the bucket: at each report, and for what has changed since when it is called.
+//
+// # Events
+//
 // Events are given in process ([Server.Events], [Server.EventsAfter]) and, to other processes, as a stream of server-sent events at
 // [Server.EventsURL], which is no part of the protocol and is never hit by a fault. Package [github.com/taskcluster/upload-agent/agent/agenttest/amqp]
 // publishes them to a RabbitMQ. All events are kept in memory, as all requests are.

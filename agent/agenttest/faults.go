@@ -59,6 +59,7 @@ type FaultPlan struct {
 	mu       sync.Mutex
 	rng      *rand.Rand // nil for the zero value: seeded with 0 when first needed
 	injected []*entry   // come before parsed
+	readers  bool       // of the requests to the storage only those of readers come by here
 	parsed   []*entry
 }
 
@@ -152,7 +153,38 @@ func (p *FaultPlan) Inject(f Fault) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.readers {
+		if err := f.checkReaders(); err != nil {
+			return err
+		}
+	}
 	p.injected = append(p.injected, &entry{Fault: f})
+	return nil
+}
+
+// onlyReaders is called when objects live in a bucket: what stores them goes there, and no fault of ours can hit it. It finds
+// the first that would have to.
+func (p *FaultPlan) onlyReaders() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readers = true
+	for _, e := range slices.Concat(p.injected, p.parsed) {
+		if err := e.checkReaders(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkReaders finds what is wrong with a fault where objects live in a bucket.
+func (f Fault) checkReaders() error {
+	const why = ": what stores objects goes right to the bucket"
+	switch {
+	case slices.Contains([]string{"put", "create", "part", "complete", "abort"}, f.What):
+		return &FaultError{f.What + "=" + f.Kind, "what", f.What, oneOf([]string{"any", "get", "claim", "reclaim", "artifact-urls", "completed"}) + why}
+	case f.What == "any" && f.Kind == "expired":
+		return &FaultError{f.What + "=" + f.Kind, "what", f.What, "get" + why}
+	}
 	return nil
 }
 

@@ -94,7 +94,7 @@ var s3Codes = map[int]s3Code{
 // reset resets the connection: amid the answer of the storage to a GET, before or amid the body of a PUT, at once otherwise.
 func (x *exchange) reset(variant uint64) {
 	switch {
-	case x.what == "get":
+	case x.what == "get" && x.s.bucket == nil: // which has no answer to speak of
 		x.serve(&cutWriter{statusWriter: x.w}, x.r)
 	case (x.what == "put" || x.what == "part") && variant%2 == 0:
 		io.CopyN(io.Discard, x.r.Body, x.r.ContentLength/2) // the connection ends either way

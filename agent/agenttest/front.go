@@ -114,6 +114,10 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 		x.s.call(w, r, x.body)
 		return
 	}
+	if x.s.bucket != nil {
+		x.s.bucket.lead(w, r)
+		return
+	}
 	if etag := x.s.object(w, r); etag != "" {
 		x.s.history.update(x.entry, func(r *Request) { r.Stored, r.ETag = true, etag })
 	}

@@ -34,11 +34,16 @@ func (s *Server) createUpload(w http.ResponseWriter, r *http.Request) {
 		s3Error{status: http.StatusBadRequest, Code: "InvalidArgument", Message: "Not the name of an object here."}.write(w, r)
 		return
 	}
+	id, err := s.storage.createUpload(m)
+	if err != nil {
+		s.internalError(w, r, err)
+		return
+	}
 	writeXML(w, struct {
 		XMLName  xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ InitiateMultipartUploadResult"`
 		Key      string
 		UploadID string `xml:"UploadId"`
-	}{Key: m.Key, UploadID: s.storage.createUpload(m)})
+	}{Key: m.Key, UploadID: id})
 }
 
 func (s *Server) putPart(w http.ResponseWriter, r *http.Request) (etag string) {
@@ -144,17 +149,21 @@ func (s *Server) refuseMultipart(request schema.ArtifactURLsRequest) *refusal {
 }
 
 // multipartURLs grants an artifact in parts, if that is asked for and it is large enough.
-func (s *Server) multipartURLs(key string, artifact schema.ArtifactRequest, expires time.Time) *schema.MultipartURLs {
+func (s *Server) multipartURLs(key string, artifact schema.ArtifactRequest, expires time.Time) (*schema.MultipartURLs, error) {
 	wanted := artifact.Multipart
 	if wanted == nil || wanted.Size < s.options.MultipartFrom {
-		return nil
+		return nil, nil
 	}
 	urls := &schema.MultipartURLs{UploadID: wanted.UploadID, PartSize: partSize(s.options.PartSize, wanted.Size), FirstPart: max(1, wanted.FirstPart)}
 	if urls.UploadID == "" {
-		urls.UploadID = s.storage.createUpload(meta{
+		id, err := s.objects.createUpload(meta{
 			Key: key, ContentType: artifact.ContentType, ContentEncoding: wanted.ContentEncoding,
 			CacheControl: wanted.CacheControl, Disposition: wanted.ContentDisposition,
 		})
+		if err != nil {
+			return nil, err
+		}
+		urls.UploadID = id
 	}
 	sign := func(method, part string) schema.SignedURL {
 		query := url.Values{"uploadId": {urls.UploadID}}
@@ -169,5 +178,5 @@ func (s *Server) multipartURLs(key string, artifact schema.ArtifactRequest, expi
 		urls.PartPutURLs = append(urls.PartPutURLs, sign(http.MethodPut, strconv.Itoa(part)))
 	}
 	urls.CompleteURL, urls.AbortURL = sign(http.MethodPost, ""), sign(http.MethodDelete, "")
-	return urls
+	return urls, nil
 }

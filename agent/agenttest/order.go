@@ -2,6 +2,7 @@ package agenttest
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"slices"
@@ -14,14 +15,16 @@ import (
 
 // order checks the promise that whoever hears of a completed run can read it.
 type order struct {
-	storage    *storage
+	objects    objects
 	storageURL string
 
-	late time.Duration // how long after the end of a claim a report may arrive
+	blind bool          // nobody tells of what is stored: it has to be looked for
+	late  time.Duration // how long after the end of a claim a report may arrive
 
 	mu         sync.Mutex
-	completed  map[string]bool   // folders of completed runs
-	tenures    map[string]tenure // by the folders of the runs
+	completed  map[string]bool              // folders of completed runs
+	sealed     map[string]map[string]string // where nobody tells of what is stored: the ETags of the objects of reported runs, by folder
+	tenures    map[string]tenure            // by the folders of the runs
 	violations []string
 }
 
@@ -31,8 +34,8 @@ type tenure struct {
 	told  time.Time // when a reclaim was answered with 404, by the clock of package time; zero if none was since the last extension
 }
 
-func newOrder(s *storage, storageURL string, late time.Duration) *order {
-	return &order{storage: s, storageURL: storageURL, late: late, completed: map[string]bool{}, tenures: map[string]tenure{}}
+func newOrder(s objects, storageURL string, late time.Duration) *order {
+	return &order{objects: s, storageURL: storageURL, late: late, completed: map[string]bool{}, sealed: map[string]map[string]string{}, tenures: map[string]tenure{}}
 }
 
 // extended is called when a claim begins or is extended.
@@ -72,25 +75,46 @@ func (o *order) inTime(folder string, now time.Time) {
 func (o *order) reported(id schema.TaskID, run schema.RunID, now time.Time) {
 	folder := runPath(id, run)
 	o.inTime(folder, now)
+	result, invalid := o.result(folder)
+	stored, err := o.objects.list(folder)
+	if err != nil {
+		o.violate("%s: reported completed, and nobody can tell what was stored then: %v", folder, err)
+		return
+	}
 	for _, name := range []string{"result.json", "logs.json"} {
-		if !o.storage.stored(folder + name) {
+		if _, ok := stored[folder+name]; !ok {
 			o.violate("%s: reported completed while %s was not stored", folder, name)
 		}
 	}
-	data, err := o.storage.read(folder + "result.json")
-	if err != nil {
-		return // said above
-	}
-	result, err := schema.Decode[schema.Result](folder+"result.json", data)
-	if err != nil {
-		o.violate("%s: reported completed with an invalid result.json: %v", folder, err)
-		return
-	}
 	for _, name := range slices.Sorted(maps.Keys(result.Artifacts)) {
-		if key, ours := o.key(result.Artifacts[name]); ours && !o.storage.stored(key) {
+		if key, ours := o.key(result.Artifacts[name]); ours && !o.stored(key, stored) {
 			o.violate("%s: reported completed while its artifact %q was not stored", folder, name)
 		}
 	}
+	if invalid != nil {
+		o.violate("%s: reported completed with an invalid result.json: %v", folder, invalid)
+	}
+	o.seal(folder, stored)
+}
+
+// result is the result.json of a run, and what is wrong with it; there may be none.
+func (o *order) result(folder string) (schema.Result, error) {
+	data, err := o.objects.read(folder + "result.json")
+	if err != nil {
+		return schema.Result{}, ignore(err, fs.ErrNotExist)
+	}
+	return schema.Decode[schema.Result](folder+"result.json", data)
+}
+
+// stored tells whether there is such an object, which may lie beside those that are known.
+func (o *order) stored(key string, known map[string]string) bool {
+	_, ok := known[key]
+	if !ok {
+		others, err := o.objects.list(key)
+		_, ok = others[key]
+		ok = ok && err == nil
+	}
+	return ok
 }
 
 // key is the object that a URL of our storage names.
@@ -120,8 +144,8 @@ func (o *order) putArrived(key string) {
 	}
 }
 
-// stored is called when an object was stored.
-func (o *order) stored(key string, before, after *meta) {
+// changed is called when an object was stored.
+func (o *order) changed(key string, before, after *meta) {
 	if o.closed(key) && (before == nil || before.ETag != after.ETag) {
 		o.violate("%s: changed after its run was completed", key)
 	}
@@ -145,6 +169,7 @@ func (o *order) violate(format string, args ...any) {
 }
 
 func (o *order) list() []string {
+	o.look()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.violations)

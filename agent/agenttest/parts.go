@@ -30,6 +30,10 @@ type Upload struct {
 	Parts int    // stored so far
 }
 
+func (u Upload) compare(v Upload) int {
+	return cmp.Or(cmp.Compare(u.Path, v.Path), cmp.Compare(u.ID, v.ID))
+}
+
 // partUpload is an upload in parts. It is forgotten when it is aborted, and kept when it is completed: a repeated
 // completion is answered as the first was.
 type partUpload struct {
@@ -52,12 +56,12 @@ var (
 )
 
 // createUpload starts an upload in parts.
-func (s *storage) createUpload(m meta) string {
+func (s *storage) createUpload(m meta) (string, error) {
 	id := randomHex()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.uploads[id] = &partUpload{object: m, parts: map[int]part{}}
-	return id
+	return id, nil
 }
 
 // upload finds one that is neither completed nor aborted; s.mu is held.
@@ -229,7 +233,7 @@ func (s *storage) openUploads() []Upload {
 			all = append(all, Upload{ID: id, Path: u.object.Key, Parts: len(u.parts)})
 		}
 	}
-	slices.SortFunc(all, func(a, b Upload) int { return cmp.Compare(a.Path+a.ID, b.Path+b.ID) })
+	slices.SortFunc(all, Upload.compare)
 	return all
 }
 

@@ -18,7 +18,7 @@ type queue struct {
 	claimLength time.Duration // 0: the task's timeout
 	now         func() time.Time
 	readURL     func(key string) string
-	storage     *storage
+	objects     objects
 	events      *broker
 	order       *order
 	logger      *slog.Logger
@@ -46,7 +46,7 @@ var epoch = time.Unix(0, 0).UTC()
 func newQueue(s *Server) *queue {
 	return &queue{
 		claimLength: s.options.ClaimLength, now: s.options.Clock, readURL: s.readURL,
-		storage: s.storage, events: s.events, order: s.order, logger: s.logger,
+		objects: s.objects, events: s.events, order: s.order, logger: s.logger,
 		changed: make(chan struct{}, 1), tasks: map[schema.TaskID]*task{},
 	}
 }
@@ -56,7 +56,7 @@ func runPath(id schema.TaskID, run schema.RunID) string { return fmt.Sprintf("%s
 
 // add makes a pending task. Its definition, as posted, is stored before anyone can see the task.
 func (q *queue) add(id schema.TaskID, def schema.Task, definition []byte) (schema.TaskStatus, error) {
-	if err := q.storage.write(string(id)+"/task.json", definition, "application/json"); err != nil {
+	if err := q.objects.write(string(id)+"/task.json", definition, "application/json"); err != nil {
 		return schema.TaskStatus{}, err
 	}
 	return q.schedule(id, def), nil
@@ -185,7 +185,7 @@ func (q *queue) complete(id schema.TaskID, r schema.CompletedRequest) (schema.Ta
 	if err != nil {
 		return schema.TaskStatus{}, err
 	}
-	if err := q.storage.write(string(id)+"/resolution.json", data, "application/json"); err != nil {
+	if err := q.objects.write(string(id)+"/resolution.json", data, "application/json"); err != nil {
 		return schema.TaskStatus{}, err
 	}
 	t.status.State, t.status.Reason = status.State, status.Reason
@@ -197,7 +197,7 @@ func (q *queue) complete(id schema.TaskID, r schema.CompletedRequest) (schema.Ta
 
 // endUploads throws away what was uploaded in parts and never put together: the run is over. q.mu is held.
 func (q *queue) endUploads(id schema.TaskID, run schema.RunID) {
-	if err := q.storage.abortBelow(runPath(id, run)); err != nil {
+	if err := q.objects.abortBelow(runPath(id, run)); err != nil {
 		q.logger.Error("uploads not aborted", "task", string(id), "err", err)
 	}
 }

@@ -36,6 +36,9 @@ type Options struct {
 	PartSize      int64 // of a grant in parts; larger where the object would have too many, 5 MiB at least; default 64 MiB
 	PartURLs      int   // how many part URLs an answer holds; default 100
 
+	// Bucket is where objects live, instead of below a folder; nil: nowhere but there. See "In a bucket" in the package's documentation.
+	Bucket *Bucket
+
 	// AMQP is what the queue answers to who asks it for its message broker (GET /v1/settings/amqp-connection-string), password and all;
 	// zero: that it has none. Publishing there is package amqp's.
 	AMQP schema.SignedURL
@@ -59,7 +62,9 @@ type Server struct {
 
 	plan    *FaultPlan
 	signer  *signer
-	storage *storage
+	objects objects
+	storage *storage       // the objects, if they are in files
+	bucket  *bucketStorage // the objects, if they are in a bucket
 	queue   *queue
 	events  *broker
 	order   *order
@@ -76,7 +81,7 @@ type Server struct {
 }
 
 // New starts a queue and a storage. The storage keeps its objects below dir, which is made if missing,
-// and serves those that an earlier server left there. Close ends it.
+// and serves those that an earlier server left there; with a Bucket it keeps them there, and dir is not looked at. Close ends it.
 func New(dir string, o Options) (*Server, error) {
 	if o.Listen == nil {
 		o.Listen = net.Listen
@@ -98,27 +103,46 @@ func New(dir string, o Options) (*Server, error) {
 	if o.Faults == nil {
 		o.Faults = new(FaultPlan)
 	}
-	store, err := openStorage(dir, o.Clock)
-	if err != nil {
-		return nil, fmt.Errorf("start agenttest server: %w", err)
-	}
 	s := &Server{
-		options: o, logger: o.Logger, plan: o.Faults, storage: store,
+		options: o, logger: o.Logger, plan: o.Faults,
 		signer: newSigner(), history: new(history), closing: make(chan struct{}), instance: randomHex(),
+	}
+	if err := s.open(dir); err != nil {
+		return nil, fmt.Errorf("start agenttest server: %w", err)
 	}
 	s.events = newBroker(s.closing)
 	listeners, err := s.listen()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start agenttest server: %w", err), store.close())
+		return nil, errors.Join(fmt.Errorf("start agenttest server: %w", err), s.objects.close())
 	}
-	s.order = newOrder(store, s.storageURL, o.LateReport)
-	store.onStored = s.order.stored
+	s.order = newOrder(s.objects, s.storageURL, o.LateReport)
+	s.order.blind = s.bucket != nil
+	if s.storage != nil {
+		s.storage.onStored = s.order.changed
+	}
 	s.queue = newQueue(s)
 	s.serve(listeners[0], s.withEvents(http.HandlerFunc(s.serveQueue)))
 	s.serve(listeners[1], http.HandlerFunc(s.serveStorage))
 	s.serve(listeners[2], http.HandlerFunc(s.serveAlternate))
 	s.serving.Go(func() { s.queue.expireClaims(s.closing) })
 	return s, nil
+}
+
+// open opens what holds the objects.
+func (s *Server) open(dir string) (err error) {
+	if s.options.Bucket == nil {
+		if s.storage, err = openStorage(dir, s.options.Clock); err == nil {
+			s.objects = s.storage
+		}
+		return err
+	}
+	if err := s.plan.onlyReaders(); err != nil {
+		return err
+	}
+	if s.bucket, err = openBucket(*s.options.Bucket); err == nil {
+		s.objects = s.bucket
+	}
+	return err
 }
 
 // listen opens the three listeners and sets the URLs.
@@ -188,7 +212,7 @@ func (s *Server) Close() error {
 		s.serving.Wait()
 		s.active.Wait()
 		s.events.close()
-		s.err = errors.Join(s.err, s.storage.close())
+		s.err = errors.Join(s.err, s.objects.close())
 	})
 	return s.err
 }
@@ -308,10 +332,10 @@ func (s *Server) Violations() []string { return s.order.list() }
 
 // Object reads a stored object, for instance "<taskId>/runs/0/result.json".
 // One that is not stored is an error that errors.Is fs.ErrNotExist.
-func (s *Server) Object(path string) ([]byte, error) { return s.storage.read(path) }
+func (s *Server) Object(path string) ([]byte, error) { return s.objects.read(path) }
 
-// Uploads lists the uploads in parts that are neither completed nor aborted.
-func (s *Server) Uploads() []Upload { return s.storage.openUploads() }
+// Uploads lists the uploads in parts that are neither completed nor aborted; in a bucket, those that this server has begun.
+func (s *Server) Uploads() []Upload { return s.objects.openUploads() }
 
 // Inject adds a fault to the plan; see [FaultPlan.Inject].
 func (s *Server) Inject(f Fault) error { return s.plan.Inject(f) }
@@ -326,6 +350,9 @@ func (s *Server) putURL(key, contentType string, expires time.Time) schema.Signe
 
 // signedURL signs the permission to do something with an object.
 func (s *Server) signedURL(method, key string, query url.Values, contentType string, expires time.Time) schema.SignedURL {
+	if s.bucket != nil {
+		return s.bucket.sign(method, key, query, contentType, expires.Sub(s.options.Clock()))
+	}
 	return s.signer.presign(method, strings.TrimPrefix(s.storageURL, "http://"), key, query, contentType, s.options.Clock(), expires)
 }
 

@@ -222,12 +222,29 @@ func (s *storage) stat(key string) (*meta, error) {
 	return m, nil
 }
 
-// stored tells whether there is such an object.
-func (s *storage) stored(key string) bool {
+// list gives the ETags, by key, of an object or of all objects below a folder.
+func (s *storage) list(path string) (map[string]string, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	_, err := s.stat(key)
-	return err == nil
+	found := map[string]string{}
+	err := fs.WalkDir(s.root.FS(), strings.TrimSuffix(path, "/"), func(key string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		m, err := s.stat(key)
+		if err == nil {
+			found[key] = m.ETag
+		}
+		return ignore(err, fs.ErrNotExist) // a folder is none
+	})
+	return found, ignore(err, fs.ErrNotExist)
+}
+
+func ignore(err, kind error) error {
+	if errors.Is(err, kind) {
+		return nil
+	}
+	return err
 }
 
 // open gives an object as it is now; a later replacement leaves the open file alone.

@@ -15,6 +15,7 @@ import (
 // embeddedFlags say how the embedded queue and storage grant, and how they misbehave.
 func embeddedFlags() []cli.Flag {
 	return []cli.Flag{
+		bucketFlag(),
 		&cli.StringFlag{Name: "multipart-from", Usage: "grant artifacts of `SIZE` (such as 64MiB) and more in parts, several of which are uploaded at once (default: none, as the first queue did)", Sources: env("multipart-from")},
 		&cli.StringFlag{Name: "part-size", Value: "64MiB", Usage: "`SIZE` of a part; at least 5MiB", Sources: env("part-size")},
 		&cli.StringFlag{Name: "fault", Usage: "misbehave as `WHAT=KIND[:PROBABILITY],...` says; WHAT: any, put, get, claim, reclaim, artifact-urls, completed, and of an artifact in parts part, complete (which makes them one), abort (which throws them away), create (which starts it; with a bucket's credentials only); KIND: a status, reset, stall, slow, expired, redirect, lost (done, but not answered), and for complete late (answered 200 and then with an error)", Sources: env("fault")},
@@ -27,6 +28,9 @@ const leastPart = 5 << 20 // as object storages have it
 // embeddedOptions reads the flags.
 func embeddedOptions(cmd *cli.Command, logger *slog.Logger) (o agenttest.Options, err error) {
 	o.Logger = logger
+	if o.Bucket, err = bucketOf(cmd); err != nil {
+		return o, err
+	}
 	if o.Faults, err = agenttest.ParseFaults(cmd.String("fault"), cmd.Uint64("seed")); err != nil {
 		return o, usageError(fmt.Errorf("--fault: %w", err))
 	}

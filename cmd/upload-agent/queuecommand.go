@@ -16,13 +16,15 @@ func queueCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "queue",
 		Usage:     "run the embedded queue and storage alone, to develop a worker against",
-		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--amqp URL] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
+		UsageText: "upload-agent queue (--dir DIR | --s3 URL) [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--amqp URL] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
 		Description: "The queue keeps its tasks in memory: what is in DIR from before can be read (tail, inspect), not claimed.\n" +
+			"With --s3 objects are stored in a bucket instead of a folder, through URLs that are good for the bucket itself; readers\n" +
+			"still come to the storage's address, which leads them on. So the bucket may be private.\n" +
 			"Prints the two URLs, and then every message that the queue publishes. 'upload-agent events' prints them elsewhere.\n" +
 			"With --amqp they go to a RabbitMQ, too; while that is away they wait in memory. Whoever asks the queue for its\n" +
 			"broker is told its address, without the user and the password.",
 		Flags: append(append([]cli.Flag{
-			&cli.StringFlag{Name: "dir", Required: true, Usage: "keep the storage in `DIR`", Sources: env("dir")},
+			&cli.StringFlag{Name: "dir", Usage: "keep the storage in `DIR`", Sources: env("dir")},
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8450", Usage: "serve the queue on `ADDR`", Sources: env("listen")},
 			&cli.StringFlag{Name: "storage-listen", Value: "127.0.0.1:8451", Usage: "serve the storage on `ADDR`", Sources: env("storage-listen")},
 			serveFlag(), amqpFlag(),
@@ -43,6 +45,9 @@ func serveQueue(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	if err != nil {
 		return err
 	}
+	if cmd.String("dir") == "" && embedded.Bucket == nil {
+		return usageError(errors.New("want --dir, or --s3"))
+	}
 	broker, err := brokerURL(cmd)
 	if err != nil {
 		return err
@@ -56,7 +61,7 @@ func serveQueue(ctx context.Context, cmd *cli.Command, io *stdio) error {
 		err = fmt.Errorf("%w; choose others with --listen and --storage-listen", err)
 	}
 	if err != nil {
-		return failure(err)
+		return whyNoServer(err, failure)
 	}
 	publisher, err := startPublisher(ctx, server, broker, logger)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/taskcluster/upload-agent/agent/agenttest/amqp/rabbit"
+	"github.com/taskcluster/upload-agent/agent/agenttest/versitygw"
 )
 
 // startRabbit starts a RabbitMQ; without one the test is skipped, but not where everything has to be tested.
@@ -38,15 +39,23 @@ func TestScriptsWithRabbitMQ(t *testing.T) {
 	url := broker.URL().Reveal()
 	_, password, _ := strings.Cut(strings.TrimPrefix(url, "amqp://"), ":")
 	password, _, _ = strings.Cut(password, "@")
+	var s3 *versitygw.Server
+	if mayHaveS3() {
+		s3 = versitygw.StartFor(t, "bucket")
+	}
 	t.Run("scripts", func(t *testing.T) { // which run in parallel, and end before the broker does
 		testscript.Run(t, testscript.Params{
-			Dir: "testdata/rabbit",
+			Dir:       "testdata/rabbit",
+			Condition: s3Condition(s3 != nil),
 			Setup: func(env *testscript.Env) error {
 				env.Setenv("TMPDIR", env.WorkDir)
 				env.Setenv("XDG_STATE_HOME", env.WorkDir+"/home")
 				env.Setenv("AMQP", url)
 				env.Setenv("AMQP_ADDR", broker.Addr())
 				env.Setenv("AMQP_PASSWORD", password)
+				if s3 != nil {
+					withS3(env, s3, "bucket")
+				}
 				return nil
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){"freeport": freePort, "newtask": newTask, "foreignqueue": foreignQueue},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -27,7 +28,7 @@ func simulateCommand(io *stdio) *cli.Command {
 		UsageText: "upload-agent simulate [OPTIONS] [-- COMMAND ARGUMENTS...]",
 		Description: "Posts a task to an embedded queue, claims it, runs COMMAND (or a small built-in job) through the\n" +
 			"same agent that real workers use, and leaves what was stored in DIR/<taskId>/.\n" +
-			"With --amqp the queue's messages go to a RabbitMQ.\n" +
+			"With --s3 they are stored in a bucket instead. With --amqp the queue's messages go to a RabbitMQ.\n" +
 			"With --serve it prints the URL of a page on which to watch the run, and stays until Ctrl-C for you to look around.",
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "keep the storage in `DIR` (default: a new temporary folder)", Sources: env("dir")},
@@ -57,15 +58,13 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 		return err
 	}
 	defer t.stream.close()
-	if t.tree = cmd.String("dir"); t.tree == "" {
-		if t.tree, err = os.MkdirTemp("", "upload-agent-simulate-"); err != nil {
-			return runFailure(fmt.Errorf("make a folder for the storage: %w", err))
-		}
+	if err := t.place(cmd.String("dir"), embedded.Bucket); err != nil {
+		return runFailure(err)
 	}
 	embedded.AMQP = publicBroker(broker)
 	server, err := agenttest.New(t.tree, embedded)
 	if err != nil {
-		return runFailure(err)
+		return whyNoServer(err, runFailure)
 	}
 	defer func() {
 		if closeErr := server.Close(); closeErr != nil && err == nil {
@@ -115,6 +114,23 @@ func simulate(ctx context.Context, cmd *cli.Command, io *stdio) (err error) {
 		return &statusError{status: statusAgentFailed, err: violated}
 	}
 	return err
+}
+
+// place settles where the storage keeps its objects.
+func (t *taskRun) place(dir string, bucket *agenttest.Bucket) (err error) {
+	if bucket != nil {
+		t.stored = bucket.URL()
+		t.redact = append(t.redact, bucketSecrets(bucket)...)
+		t.environment = withoutBucket
+		return nil
+	}
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "upload-agent-simulate-"); err != nil {
+			return fmt.Errorf("make a folder for the storage: %w", err)
+		}
+	}
+	t.tree, t.stored = dir, filepath.Clean(dir)
+	return nil
 }
 
 // claimFrom posts a task to the embedded queue and claims it over HTTP, as a worker would.

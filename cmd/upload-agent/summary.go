@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,7 +17,7 @@ import (
 // runReport is what became of a run, for people.
 type runReport struct {
 	*agent.Summary
-	tree         string        // where the storage keeps its objects on this machine; "" if it does not
+	stored       string        // where the storage keeps its objects, a folder or a bucket; "" if nobody knows
 	worked, took time.Duration // the command, and all of it
 	moved        tallied
 }
@@ -49,8 +48,8 @@ func (r runReport) print(w io.Writer) {
 		row(printable(name), "INCOMPLETE", printable(strings.TrimPrefix(r.Incomplete[name], "incomplete: ")))
 	}
 	table.Flush()
-	if r.tree != "" {
-		fmt.Fprintf(w, "  stored in %s\n", filepath.Join(r.tree, string(r.TaskID)))
+	if r.stored != "" {
+		fmt.Fprintf(w, "  stored in %s/%s\n", r.stored, r.TaskID)
 	}
 	if moved := r.movedLine(); moved != "" {
 		fmt.Fprintf(w, "  %s\n", moved)

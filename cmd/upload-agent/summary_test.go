@@ -42,7 +42,7 @@ func TestSummary(t *testing.T) {
 	}
 	for name, r := range map[string]runReport{
 		"nothing": {Summary: summary(map[string]upload.Receipt{}), worked: time.Second, took: 1018 * time.Millisecond, moved: tallied{took: time.Minute}},
-		"log":     {Summary: summary(map[string]upload.Receipt{agent.DefaultLog: {Size: 15, Attempts: 1}}), tree: "out", worked: time.Second, took: 1018 * time.Millisecond, moved: tallied{artifacts: 1, stored: 1, took: time.Minute}},
+		"log":     {Summary: summary(map[string]upload.Receipt{agent.DefaultLog: {Size: 15, Attempts: 1}}), stored: "out", worked: time.Second, took: 1018 * time.Millisecond, moved: tallied{artifacts: 1, stored: 1, took: time.Minute}},
 		"some":    {Summary: some, worked: 61 * time.Second, took: 75 * time.Second, moved: tallied{sent: 3 << 30, took: 13 * time.Second, retries: 4, renewals: 3}},
 		"many":    {Summary: lost, worked: time.Second, took: 2 * time.Second, moved: tallied{sent: 49995000, took: 420 * time.Millisecond}},
 	} {

@@ -42,6 +42,10 @@ type taskRun struct {
 	work func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error)
 	// tree is where the storage keeps its objects on this machine, if it does.
 	tree string
+	// stored is where it keeps them, for people: a folder or the URL of a bucket; "": nobody knows.
+	stored string
+	// environment takes out of the agent's what the command must not have, too; nil: nothing.
+	environment func(environ []string) []string
 }
 
 // runFlags are those of exec and simulate alike.
@@ -88,9 +92,13 @@ func (t *taskRun) commandWork(argv []string) {
 	t.work = func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error) {
 		path, stop := serveSocket(run, t.logger)
 		defer stop()
+		environ := os.Environ()
+		if t.environment != nil {
+			environ = t.environment(environ)
+		}
 		c := child{
 			hasEnded: stop, // whoever watches would hold its output open
-			argv:     argv, env: childEnvironment(os.Environ(), t.claim.Task(), t.claim.RunID, path),
+			argv:     argv, env: childEnvironment(environ, t.claim.Task(), t.claim.RunID, path),
 			io: t.io, log: run.Log(agent.DefaultLog), redacted: run.Redacted, timeout: t.timeout, grace: t.grace,
 		}
 		return c.run(ctx, signals)
@@ -153,7 +161,7 @@ func (t *taskRun) toTheEnd(ctx context.Context, signals <-chan os.Signal, run *a
 	if summary == nil {
 		return runFailure(err)
 	}
-	report := runReport{Summary: summary, tree: t.tree, worked: worked, took: time.Since(summary.Started), moved: t.progress.tally.so()}
+	report := runReport{Summary: summary, stored: t.stored, worked: worked, took: time.Since(summary.Started), moved: t.progress.tally.so()}
 	report.print(t.io.err)
 	if err != nil {
 		fmt.Fprintf(t.io.err, "upload-agent: %v\n", err) // completed all the same

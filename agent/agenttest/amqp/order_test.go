@@ -22,7 +22,7 @@ import (
 var completions = flag.Int("completions", 1000, "how many runs are completed in TestWhoHearsOfACompletedRunCanReadIt")
 
 const (
-	orderFaults = "any=503:0.04,any=reset:0.03,any=lost:0.03,any=redirect:0.03,put=expired:0.02"
+	orderFaults = "any=503:0.04,any=reset:0.03,any=lost:0.03,any=redirect:0.03"
 	orderAtOnce = 48
 	orderCut    = 100 // so often is the line between the queue and the broker cut: after so many messages
 )
@@ -31,12 +31,23 @@ const (
 // agent, a queue, a storage and a line to the broker that fail in every way; readers that bind by worker group and by routing.
 func TestWhoHearsOfACompletedRunCanReadIt(t *testing.T) {
 	t.Parallel()
+	testOrder(t, "order", agenttest.Options{}, orderFaults+",put=expired:0.02", *completions)
+}
+
+// The same where objects live in a bucket: the queue then knows no more of them than anybody else.
+func TestWhoHearsOfACompletedRunCanReadItInABucket(t *testing.T) {
+	t.Parallel()
+	testOrder(t, "order-in-bucket", agenttest.Options{Bucket: realBucket(t)}, orderFaults, *completions/10)
+}
+
+// testOrder tells its messages from those of others by the type of its workers.
+func testOrder(t *testing.T, workerType string, o agenttest.Options, faults string, completions int) {
 	url := broker(t).URL()
-	faults, err := agenttest.ParseFaults(orderFaults, 1)
-	if err != nil {
+	var err error
+	if o.Faults, err = agenttest.ParseFaults(faults, 1); err != nil {
 		t.Fatal(err)
 	}
-	server := start(t, agenttest.Options{Faults: faults})
+	server := start(t, o)
 	line := newLine(t, broker(t).Addr())
 	publisher := publish(t, server, line.url(url))
 
@@ -47,13 +58,13 @@ func TestWhoHearsOfACompletedRunCanReadIt(t *testing.T) {
 	t.Cleanup(r.transport.CloseIdleConnections)
 	var readers sync.WaitGroup
 	for _, group := range []string{"even", "odd"} {
-		s := completed("*.*." + group + ".*.prov.order.#")
-		readers.Go(func() { r.follow(s, *completions/2, func() { r.cutSometimes(line) }) })
+		s := completed("*.*." + group + ".*.prov." + workerType + ".#")
+		readers.Go(func() { r.follow(s, completions/2, func() { r.cutSometimes(line) }) })
 	}
-	tenth := completed("#.order.tree.*.tenth")
-	readers.Go(func() { r.follow(tenth, *completions/10, func() {}) })
+	tenth := completed("#." + workerType + ".tree.*.tenth")
+	readers.Go(func() { r.follow(tenth, completions/10, func() {}) })
 
-	work(t, server)
+	work(t, server, workerType, completions)
 	if err := publisher.Close(within(t)); err != nil {
 		t.Error(err)
 	}
@@ -63,8 +74,8 @@ func TestWhoHearsOfACompletedRunCanReadIt(t *testing.T) {
 			t.Errorf("task %s was never heard of", task)
 		}
 	}
-	if len(r.read) != *completions {
-		t.Errorf("%d runs were heard of, want %d", len(r.read), *completions)
+	if len(r.read) != completions {
+		t.Errorf("%d runs were heard of, want %d", len(r.read), completions)
 	}
 	if broken := server.Violations(); len(broken) > 0 {
 		t.Errorf("order of reports violated: %q", broken)
@@ -76,13 +87,13 @@ func TestWhoHearsOfACompletedRunCanReadIt(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs, %d requests, %d of them hit by a fault", len(r.read), len(server.Requests()), hit)
-	if hit < *completions/4 {
+	if hit < completions/4 {
 		t.Errorf("only %d requests were hit by a fault", hit)
 	}
 }
 
 // work completes the runs, many side by side.
-func work(t *testing.T, server *agenttest.Server) {
+func work(t *testing.T, server *agenttest.Server, workerType string, completions int) {
 	uploader := upload.New(upload.Options{MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond})
 	defer uploader.CloseIdleConnections()
 	transport := &http.Transport{MaxIdleConnsPerHost: orderAtOnce}
@@ -97,13 +108,13 @@ func work(t *testing.T, server *agenttest.Server) {
 	for range orderAtOnce {
 		workers.Go(func() {
 			for n := range numbers {
-				if err := workOn(within(t), server, q, n, agent.Options{StateDir: state, Uploader: uploader}); err != nil {
+				if err := workOn(within(t), server, q, workerType, n, agent.Options{StateDir: state, Uploader: uploader}); err != nil {
 					t.Errorf("run %d: %v", n, err)
 				}
 			}
 		})
 	}
-	for n := range *completions {
+	for n := range completions {
 		numbers <- n
 	}
 	close(numbers)
@@ -111,7 +122,7 @@ func work(t *testing.T, server *agenttest.Server) {
 }
 
 // workOn completes one run: it logs a line, and every other time stores an artifact.
-func workOn(ctx context.Context, server *agenttest.Server, q *queue.Client, n int, o agent.Options) error {
+func workOn(ctx context.Context, server *agenttest.Server, q *queue.Client, workerType string, n int, o agent.Options) error {
 	routing, group := fmt.Sprintf("tree.%d.other", n), "even"
 	if n%10 == 0 {
 		routing = fmt.Sprintf("tree.%d.tenth", n)
@@ -119,7 +130,7 @@ func workOn(ctx context.Context, server *agenttest.Server, q *queue.Client, n in
 	if n%2 == 1 {
 		group = "odd"
 	}
-	posted, err := server.PostTask(schema.Task{ProvisionerID: "prov", WorkerType: "order", Routing: routing})
+	posted, err := server.PostTask(schema.Task{ProvisionerID: "prov", WorkerType: workerType, Routing: routing})
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,7 @@ type Server struct {
 	Endpoint                             string // http://host:port, buckets are addressed in the path
 	Region, AccessKeyID, SecretAccessKey string // of an account that may do everything
 
+	buckets string // folder of the buckets
 	process *exec.Cmd
 	stdin   io.Closer
 	ended   chan struct{}
@@ -116,10 +117,10 @@ func start(ctx context.Context, path, dir string) (*Server, error) {
 		return nil, fmt.Errorf("start versitygw: %w", err)
 	}
 	defer log.Close() // the process has its own
-	s := &Server{Endpoint: "http://" + address, Region: "us-east-1", AccessKeyID: "test", SecretAccessKey: rand.Text(), ended: make(chan struct{})}
+	s := &Server{buckets: filepath.Join(dir, "buckets"), Endpoint: "http://" + address, Region: "us-east-1", AccessKeyID: "test", SecretAccessKey: rand.Text(), ended: make(chan struct{})}
 	// A folder for what is known of the objects, because not every file system keeps that with the files.
 	s.process = exec.Command("sh", "-c", untilStdinEnds, path, "--port", address, "--keep-alive", "--quiet", "--health", "/health",
-		"posix", "--sidecar", filepath.Join(dir, "meta"), filepath.Join(dir, "buckets"))
+		"posix", "--sidecar", filepath.Join(dir, "meta"), s.buckets)
 	s.process.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKeyID, "ROOT_SECRET_KEY="+s.SecretAccessKey)
 	s.process.Stdout, s.process.Stderr = log, log
 	if s.stdin, err = s.process.StdinPipe(); err == nil {
@@ -174,6 +175,14 @@ func (s *Server) ready(ctx context.Context) error {
 			return fmt.Errorf("it does not answer: %w", context.Cause(ctx))
 		}
 	}
+}
+
+// MakeBucket makes an empty bucket of the account.
+func (s *Server) MakeBucket(name string) error {
+	if err := os.Mkdir(filepath.Join(s.buckets, name), 0o755); err != nil { // all that versitygw wants
+		return fmt.Errorf("make bucket: %w", err)
+	}
+	return nil
 }
 
 // Close ends the server.
