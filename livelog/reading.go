@@ -2,6 +2,7 @@ package livelog
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -141,7 +142,8 @@ func (r *reading) retry(err error, wrong bool) error {
 	}
 	r.tries++
 	r.last = err
-	if wrong || r.o.Once {
+	var untrusted *tls.CertificateVerificationError
+	if wrong || r.o.Once || errors.As(err, &untrusted) {
 		r.wrong++
 	}
 	if r.wrong >= r.o.Attempts || errors.Is(err, ErrRedirected) || errors.Is(err, ErrURL) {

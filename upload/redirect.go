@@ -3,6 +3,7 @@ package upload
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/taskcluster/upload-agent/schema"
 )
@@ -36,8 +37,16 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return refuse("neither http nor https")
 	case from == "https" && req.URL.Scheme == "http":
 		return refuse("from https to http")
+	case namesUser(req.Response.Header.Get("Location")):
+		return refuse("it names a user")
 	case len(via) > maxHops:
 		return refuse(fmt.Sprintf("more than %d in a row", maxHops))
 	}
 	return nil
+}
+
+// namesUser says whether there is a user in a Location: an error in a URL from elsewhere (RFC 9110, 4.2.4).
+func namesUser(location string) bool {
+	u, err := url.Parse(location)
+	return err != nil || u.User != nil
 }
