@@ -46,6 +46,7 @@ func (e statusError) passing() bool {
 type getter struct {
 	transport http.RoundTripper
 	stall     time.Duration // a request or a body on which nothing moves for this long is given up
+	answered  bool          // there was an answer
 }
 
 // get gives the first answer that is no redirect, whatever its status.
@@ -60,6 +61,7 @@ func (g *getter) get(ctx context.Context, rawURL string, header http.Header) (*h
 		cancel(nil)
 		return nil, err
 	}
+	g.answered = true
 	dog.body = resp.Body
 	resp.Body = dog
 	return resp, nil
@@ -95,7 +97,10 @@ func (g *getter) follow(dog *watched, rawURL string, header http.Header) (*http.
 // checkHop is where a redirect leads, or why it is not followed. Nothing of the URL before goes along: no query, no user.
 func checkHop(at *url.URL, location string) (*url.URL, error) {
 	next, err := at.Parse(location)
-	if location == "" || err != nil || checkURL(next.String()) != nil {
+	if location == "" {
+		return nil, fmt.Errorf("%w: a redirect that does not say where to", ErrRedirected)
+	}
+	if err != nil || checkURL(next.String()) != nil {
 		return nil, fmt.Errorf("%w: the target is neither http nor https", ErrRedirected)
 	}
 	given, err := url.Parse(location)

@@ -33,7 +33,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	case req.Method != via[0].Method:
 		// 301, 302 and 303: it would be a GET, answered with 200, and nothing stored.
 		return refuse("it turns the " + via[0].Method + " into a " + req.Method)
-	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
+	case req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "":
 		return refuse("neither http nor https")
 	case from == "https" && req.URL.Scheme == "http":
 		return refuse("from https to http")

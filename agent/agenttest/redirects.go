@@ -23,6 +23,7 @@ type Redirect struct {
 	//	{storage}, {alternate}  stand for the scheme, host and port of the storage, and of another port
 	//	{localhost}             for those of the storage by its other name
 	//	{https}, {untrusted}    for those of the storage over TLS, with a certificate of [Server.Certificate], and with one that nobody knows
+	//	{storage-host} and so on for the host and port alone
 	//	{path}, {relative}      for the path of what was asked for at the next hop, absolute, or relative to this one
 	//	{query}                 for "?" and the query of the request, signed for the host that {path} follows; "" if there was none
 	//
@@ -130,11 +131,13 @@ func (s *Server) redirectTo(w http.ResponseWriter, r *http.Request, via Redirect
 
 // location fills in a Location; below is where the next hop is.
 func (s *Server) location(r *http.Request, template, below string) string {
-	addresses := strings.NewReplacer(
-		"{storage}", s.storageURL, "{alternate}", s.alternate, "{https}", s.redirects.tls.trusted, "{untrusted}", s.redirects.tls.untrusted,
-		"{localhost}", strings.Replace(s.storageURL, "127.0.0.1", "localhost", 1),
-	)
-	template = addresses.Replace(template)
+	for name, at := range map[string]string{
+		"storage": s.storageURL, "alternate": s.alternate, "https": s.redirects.tls.trusted, "untrusted": s.redirects.tls.untrusted,
+		"localhost": strings.Replace(s.storageURL, "127.0.0.1", "localhost", 1),
+	} {
+		_, host, _ := strings.Cut(at, "//")
+		template = strings.NewReplacer("{"+name+"}", at, "{"+name+"-host}", host).Replace(template)
+	}
 	path := below + r.URL.EscapedPath()
 	// What the client has asked for may itself be below a hop: the request URI tells how deep.
 	asked, _, _ := strings.Cut(r.RequestURI, "?")

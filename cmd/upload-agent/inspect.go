@@ -52,8 +52,8 @@ func inspect(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	ctx, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
 
-	page := &inspection{stdio: io, storage: storage, id: id}
-	if err := page.print(ctx); err != nil {
+	shown := &inspection{stdio: io, storage: storage, id: id}
+	if err := shown.print(ctx); err != nil {
 		return failure(err)
 	}
 	return nil
@@ -136,6 +136,6 @@ func (p *inspection) printRun(ctx context.Context, run schema.RunID) error {
 
 func (p *inspection) printURLs(what string, urls map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(urls)) {
-		fmt.Fprintf(p.out, "  %s %s  %s\n", what, printable(name), printable(urls[name]))
+		fmt.Fprintf(p.out, "  %s %s  %s\n", what, printable(name), printable(page.Redact(urls[name]))) // one that is signed is a password
 	}
 }
