@@ -25,6 +25,9 @@ func (e *redirectError) Error() string {
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	// net/http puts the whole signed URL there.
 	req.Header.Del("Referer")
+	// net/http leaves these out of a request that follows a redirect, and then does not wait for "100 Continue": what the next host
+	// answers without reading the body would be lost behind a reset.
+	req.Proto, req.ProtoMajor, req.ProtoMinor = via[0].Proto, via[0].ProtoMajor, via[0].ProtoMinor
 	refuse := func(why string) error {
 		return &redirectError{status: req.Response.StatusCode, to: schema.Redact(req.URL.String()), why: why}
 	}
