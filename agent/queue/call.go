@@ -55,6 +55,7 @@ type caller struct {
 	backoff backoff.ExponentialBackOff // copied for each call
 	timeout time.Duration
 	skew    skew
+	lives   lives // of objects
 }
 
 func newCaller(base *url.URL, hops int, o Options) *caller {
@@ -176,6 +177,7 @@ func (c *caller) send(ctx context.Context, k call) (*http.Response, *Error) {
 	}
 	c.skew.add(resp.Header, start, time.Now())
 	if resp.StatusCode/100 == 2 {
+		c.lives.saw(k.url, resp.Header)
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -188,6 +190,9 @@ func (c *caller) send(ctx context.Context, k call) (*http.Response, *Error) {
 	}
 	if e.Message == "" && resp.StatusCode/100 == 3 && resp.Header.Get("Location") == "" {
 		e.Message = "a redirect that does not say where to"
+	}
+	if gone := c.lives.missed(k.url, c.now()); gone != nil && errors.Is(e.Err, ErrNotFound) && (!gone.Expired.IsZero() || resp.StatusCode != http.StatusForbidden) {
+		e.Err = gone
 	}
 	e.temporary = temporary(resp.StatusCode)
 	e.unsure = resp.StatusCode >= 500
