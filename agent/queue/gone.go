@@ -26,9 +26,9 @@ type GoneError struct {
 
 func (e *GoneError) Error() string {
 	if !e.Expired.IsZero() {
-		return "it has expired, " + e.Expired.Format(time.RFC3339)
+		return "expired on " + e.Expired.Format(time.RFC3339)
 	}
-	return "it is gone (expired or deleted; nobody has said when): " + e.Known
+	return "gone: " + e.Known + ", and has expired or was deleted since"
 }
 
 // Is tells of which kinds it is.
@@ -64,13 +64,21 @@ func (l *lives) missed(url string, now time.Time) *GoneError {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	end, seen := l.ends[schema.Redact(url)]
-	switch {
-	case !seen:
+	if !seen {
 		return nil
-	case now.Before(end):
-		return &GoneError{Known: "it was there before"}
 	}
-	return &GoneError{Expired: end}
+	return goneBy(end, now, "it was read before")
+}
+
+// goneBy is what follows for an object that is not there any more from when it was to expire; zero: nobody has said.
+func goneBy(end, now time.Time, known string) *GoneError {
+	switch {
+	case end.IsZero():
+		return &GoneError{Known: known}
+	case now.Before(end):
+		return &GoneError{Known: known + ", to be kept until " + end.Format(time.RFC3339)}
+	}
+	return &GoneError{Expired: end, Known: known}
 }
 
 // Gone says more of an error that is ErrNotFound, if more is known. object is what of a run was not found: "result.json", "logs.json" or
@@ -100,10 +108,7 @@ func (s *Storage) goneArtifact(result schema.Result, name string) *GoneError {
 	if _, named := result.Artifacts[name]; !named {
 		return nil
 	}
-	if end := schema.ExpiresAt(result, name); !end.IsZero() && !s.now().Before(end) {
-		return &GoneError{Expired: end}
-	}
-	return &GoneError{Known: "result.json names it, as stored"}
+	return goneBy(schema.ExpiresAt(result, name), s.now(), "result.json says that it was stored")
 }
 
 // wantsReason says whether more could be said of an error.
@@ -115,13 +120,8 @@ func wantsReason(err error) bool {
 // withReason puts what is known in the place of "not found"; nil: nothing.
 func withReason(err error, gone *GoneError) error {
 	var answer *Error
-	switch {
-	case gone == nil:
+	if !errors.As(err, &answer) || gone == nil || gone.Expired.IsZero() && answer.Status == http.StatusForbidden {
 		return err
-	case gone.Expired.IsZero() && (!errors.As(err, &answer) || answer.Status == http.StatusForbidden):
-		return err
-	case answer == nil:
-		return gone
 	}
 	said := *answer
 	said.Err = gone
@@ -142,12 +142,15 @@ func (s *Storage) goneFrom(ctx context.Context, id schema.TaskID, run schema.Run
 	case err != nil:
 		return nil
 	case object == "task.json":
-		return &GoneError{Known: "the task was resolved"}
+		return &GoneError{Known: "the task was resolved, so it was stored"}
 	case resolution.RunID != run:
 		return nil
 	}
-	return &GoneError{Known: fmt.Sprintf("run %d has completed the task with it", run)}
+	return &GoneError{Known: fmt.Sprintf("run %d was completed, so it was stored", run)}
 }
+
+// Now is the time by the storage's clock, as its answers tell it: by that, objects expire.
+func (s *Storage) Now() time.Time { return s.now() }
 
 // now is the time by the server's clock.
 func (c *caller) now() time.Time { return time.Now().Add(c.skew.estimate()) }

@@ -104,14 +104,14 @@ func (p *inspection) print(ctx context.Context) error {
 		runs = append(runs, resolution.RunID)
 	}
 	for _, run := range runs {
-		if err := p.printRun(ctx, run); err != nil {
+		if err := p.printRun(ctx, run, resolution.Version != "" && resolution.RunID == run); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *inspection) printRun(ctx context.Context, run schema.RunID) error {
+func (p *inspection) printRun(ctx context.Context, run schema.RunID, completed bool) error {
 	fmt.Fprintf(p.out, "run %d\n", run)
 	logs, err := p.storage.Logs(ctx, p.id, run)
 	err = p.storage.Gone(ctx, p.id, run, "logs.json", err)
@@ -130,6 +130,9 @@ func (p *inspection) printRun(ctx context.Context, run schema.RunID) error {
 	switch {
 	case errors.Is(err, queue.ErrGone):
 		p.printGone("result.json", err)
+		return nil
+	case errors.Is(err, queue.ErrNotFound) && completed:
+		fmt.Fprintf(p.out, "  no result.json: %s\n", printable(err.Error()))
 		return nil
 	case errors.Is(err, queue.ErrNotFound):
 		fmt.Fprintln(p.out, "  no result.json: the run is not completed")
@@ -156,7 +159,7 @@ func (p *inspection) printURLs(what string, urls map[string]string, expires func
 	for _, name := range slices.Sorted(maps.Keys(urls)) {
 		until := ""
 		if expires != nil {
-			until = lifeUntil(expires(name), time.Now())
+			until = lifeUntil(expires(name), p.storage.Now())
 		}
 		fmt.Fprintf(p.out, "  %s %s  %s%s\n", what, printable(name), printable(page.Redact(urls[name])), until) // one that is signed is a password
 	}

@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -159,15 +157,7 @@ func newRedirectStage(t *testing.T, c redirectCase) *redirectStage {
 	if c.secure {
 		s.base = server.SecureURL()
 	}
-	for path, body := range completedRun(s.base) {
-		file := filepath.Join(dir, goodID, path)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(body), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	store(t, dir, completedRun(s.base))
 	s.storage, err = queue.NewStorage(s.base, queue.Options{Logger: s.logger, MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
