@@ -32,6 +32,9 @@
 // for S3's own API. Parts behave as S3's do: ETags, the order and the least size of the parts, a completion that answers 200 and then an error
 // ("complete=late"), one that is repeated. What a run leaves unfinished is thrown away when the run ends; see [Server.Uploads].
 //
+// To readers the storage may answer through redirects (Options.Redirects: over hosts, ports and TLS, and [Server.Hops] is every request whole),
+// out of a stale cache (Options.Cache), and let objects expire (Options.Lifecycle).
+//
 // Events are given in process ([Server.Events], [Server.EventsAfter]) and, to other processes, as a stream of server-sent events at
 // [Server.EventsURL], which is no part of the protocol and is never hit by a fault. Package [github.com/taskcluster/upload-agent/agent/agenttest/amqp]
 // publishes them to a RabbitMQ. All events are kept in memory, as all requests are.

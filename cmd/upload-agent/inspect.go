@@ -23,8 +23,10 @@ func inspectCommand(io *stdio) *cli.Command {
 		Name:      "inspect",
 		Usage:     "print what a task has left in the task storage",
 		UsageText: "upload-agent inspect [--storage URL] [--serve[=ADDR]] TASKID",
-		Flags:     append([]cli.Flag{storageFlag(), serveFlag()}, logFlags()...),
-		Action:    func(ctx context.Context, cmd *cli.Command) error { return inspect(ctx, cmd, io) },
+		Description: "Prints the task, its runs, their logs and artifacts, until when these are stored where that is known, and what is gone.\n" +
+			"Signed URLs are redacted; the documents themselves have them.",
+		Flags:  append([]cli.Flag{storageFlag(), serveFlag()}, logFlags()...),
+		Action: func(ctx context.Context, cmd *cli.Command) error { return inspect(ctx, cmd, io) },
 	}
 }
 
