@@ -14,7 +14,8 @@
 //
 //   - Order: no run is reported completed unless its logs.json and result.json are stored.
 //   - Truth: result.json names exactly the artifacts whose bytes are stored; the others
-//     are listed with their reasons in its result.missingArtifacts.
+//     are listed with their reasons in its result.missingArtifacts. When the storage has said how long it keeps an artifact,
+//     result.artifactsExpire says until when, so that readers can tell later what has expired.
 //   - Bytes: a reader of a log sees what was written to it, less the secrets, in order, without a gap or a repeat. Where bytes had to be
 //     given up, for [Options].LogLimit or a full disk, a line in the log says how many, and result.json lists the log in its
 //     result.incompleteLogs ([livelog.Quota]). A log that cannot say so, because an fsync has failed, counts as missing.

@@ -122,7 +122,7 @@ func (r *Run) noteChunk(log string, c schema.Chunk) {
 
 // journalled is a receipt as the journal keeps it.
 func journalled(r upload.Receipt) *journal.Receipt {
-	kept := &journal.Receipt{Name: r.Name, URL: r.URL, Size: r.Size, Digest: r.Digest, ETag: r.ETag, Attempts: r.Attempts}
+	kept := &journal.Receipt{Name: r.Name, URL: r.URL, Size: r.Size, Digest: r.Digest, ETag: r.ETag, Expires: r.Expires, Attempts: r.Attempts}
 	if !journal.MayHold(r.URL) {
 		kept.URL = "" // a resumed run stores it again
 	}
@@ -131,7 +131,7 @@ func journalled(r upload.Receipt) *journal.Receipt {
 
 // receiptOf is the receipt that the journal has kept.
 func receiptOf(r journal.Receipt) upload.Receipt {
-	return upload.Receipt{Name: r.Name, URL: r.URL, Size: r.Size, Digest: r.Digest, ETag: r.ETag, Attempts: r.Attempts}
+	return upload.Receipt{Name: r.Name, URL: r.URL, Size: r.Size, Digest: r.Digest, ETag: r.ETag, Expires: r.Expires, Attempts: r.Attempts}
 }
 
 // journalled is the claim as the journal keeps it.

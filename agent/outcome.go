@@ -15,7 +15,8 @@ import (
 // Members of result.json's result that are the agent's own.
 const (
 	missingArtifacts = "missingArtifacts" // what could not be stored, with the reasons
-	incompleteLogs   = "incompleteLogs"   // logs that are stored and say themselves what is missing in them
+	artifactsExpire  = schema.ArtifactsExpire
+	incompleteLogs   = "incompleteLogs" // logs that are stored and say themselves what is missing in them
 )
 
 // Outcome is what the worker says of a run.
@@ -24,12 +25,12 @@ type Outcome struct {
 	// completed all the same: the task has failed, not its infrastructure.
 	Success bool
 	// Result is the worker's own part of result.json: anything that is a JSON object.
-	// Its members "missingArtifacts" and "incompleteLogs" are written by the agent.
+	// Its members "missingArtifacts", "incompleteLogs" and "artifactsExpire" are written by the agent.
 	Result map[string]any
 }
 
 func (o Outcome) check() error {
-	for _, member := range []string{missingArtifacts, incompleteLogs} {
+	for _, member := range []string{missingArtifacts, incompleteLogs, artifactsExpire} {
 		if _, taken := o.Result[member]; taken {
 			return fmt.Errorf("check outcome: result.%s is the agent's own; give it another name", member)
 		}
@@ -104,14 +105,21 @@ func (s *Summary) result(w schema.Worker, o Outcome) schema.Result {
 		Metadata:   schema.ResultMetadata{Worker: w, Success: s.Success},
 		Result:     maps.Clone(o.Result),
 	}
+	expire := map[string]string{}
 	for name, receipt := range s.Artifacts {
 		doc.Artifacts[name] = receipt.URL
+		if !receipt.Expires.IsZero() {
+			expire[name] = receipt.Expires.Format(time.RFC3339)
+		}
 	}
 	if doc.Result == nil {
 		doc.Result = map[string]any{}
 	}
 	if len(s.Missing) > 0 {
 		doc.Result[missingArtifacts] = s.Missing
+	}
+	if len(expire) > 0 {
+		doc.Result[artifactsExpire] = expire
 	}
 	if len(s.Incomplete) > 0 {
 		doc.Result[incompleteLogs] = s.Incomplete

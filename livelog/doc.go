@@ -13,7 +13,8 @@
 // It promises:
 //
 //   - Write waits for the local disk and for nothing else: not for the storage, and not for any reader.
-//   - A reader gets the bytes of the log in order, each exactly once, whatever fails.
+//   - A reader gets the bytes of the log in order, each exactly once, whatever fails. It follows redirects, but not from https to http, and
+//     is not fooled by a cache that holds an old index: it goes round it, or ends with [ErrStale].
 //   - No [Reader] sees a byte that a power cut could still take back: each flush syncs the
 //     spool first. So the next process can go on with the same file, see [Open], [NewSpool]
 //     and [PublishOptions].Chunks, and readers do not notice.

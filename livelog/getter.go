@@ -8,7 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/taskcluster/upload-agent/schema"
 )
+
+// noCache has caches ask the storage whether what they hold is still so.
+const noCache = "no-cache"
 
 // maxHops is how many redirects are followed for one request.
 const maxHops = 10
@@ -34,13 +39,14 @@ func (e statusError) passing() bool {
 }
 
 // getter sends GET requests: through redirects, and with a watchdog on progress.
-// No error of it holds a URL: any URL may be a signed one.
+// No error of it holds more of a URL than scheme, host and path: any may be a signed one.
 //
 // It asks the transport itself: an [http.Client] would send the URL on as Referer, go from
 // https to http, and put a Location that does not parse into its error.
 type getter struct {
 	transport http.RoundTripper
 	stall     time.Duration // a request or a body on which nothing moves for this long is given up
+	answered  bool          // there was an answer
 }
 
 // get gives the first answer that is no redirect, whatever its status.
@@ -55,6 +61,7 @@ func (g *getter) get(ctx context.Context, rawURL string, header http.Header) (*h
 		cancel(nil)
 		return nil, err
 	}
+	g.answered = true
 	dog.body = resp.Body
 	resp.Body = dog
 	return resp, nil
@@ -78,16 +85,32 @@ func (g *getter) follow(dog *watched, rawURL string, header http.Header) (*http.
 		dog.timer.Reset(dog.stall)
 		discard(resp.Body)
 		dog.timer.Stop()
-		next, err := at.Parse(location)
-		switch {
-		case location == "" || err != nil || checkURL(next.String()) != nil:
-			return nil, fmt.Errorf("%w to no http or https URL", ErrRedirected)
-		case at.Scheme == "https" && next.Scheme != "https":
-			return nil, fmt.Errorf("%w from https to http", ErrRedirected)
+		next, err := checkHop(at, location)
+		if err != nil {
+			return nil, err
 		}
 		at = next
 	}
-	return nil, fmt.Errorf("%w more than %d times", ErrRedirected, maxHops)
+	return nil, fmt.Errorf("%w: more than %d in a row, the last to %s", ErrRedirected, maxHops, schema.Redact(at.String()))
+}
+
+// checkHop is where a redirect leads, or why it is not followed. Nothing of the URL before goes along: no query, no user.
+func checkHop(at *url.URL, location string) (*url.URL, error) {
+	next, err := at.Parse(location)
+	if location == "" {
+		return nil, fmt.Errorf("%w: a redirect that does not say where to", ErrRedirected)
+	}
+	if err != nil || checkURL(next.String()) != nil {
+		return nil, fmt.Errorf("%w: the target is neither http nor https", ErrRedirected)
+	}
+	given, err := url.Parse(location)
+	switch {
+	case at.Scheme == "https" && next.Scheme != "https":
+		return nil, fmt.Errorf("%w: from https to http, %s", ErrRedirected, schema.Redact(next.String()))
+	case err != nil || given.User != nil: // RFC 9110, 4.2.4: an error, in a URL from elsewhere
+		return nil, fmt.Errorf("%w: %s names a user", ErrRedirected, schema.Redact(next.String()))
+	}
+	return next, nil
 }
 
 // send sends one request and waits for the header of its answer.

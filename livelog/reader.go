@@ -36,6 +36,7 @@ type Reader struct {
 	sent   time.Time // when the latest look began
 	idle   int       // looks in a row that have shown nothing new
 	still  stillness
+	fresh  freshness
 	found  bool   // offset is where reading begins, also with LastLines
 	rest   []byte // what was read from offset on and not given
 	end    int64  // of the chunk that body reads
@@ -100,21 +101,28 @@ func (r *Reader) look() error {
 	}
 	r.sent = time.Now()
 	// Asking for gzip by hand keeps the transport from decoding without a bound.
-	header := http.Header{"Accept-Encoding": {gzipped}}
+	header := http.Header{"Accept-Encoding": {gzipped}, "Cache-Control": {noCache}}
 	if r.etag != "" {
 		header.Set("If-None-Match", r.etag)
 	}
-	resp, err := r.getter.get(r.ctx, r.indexURL, header)
+	resp, err := r.getter.get(r.ctx, r.fresh.url(r.indexURL, r.sent), header)
 	if err != nil {
 		return r.retry(err, false)
 	}
 	defer discard(resp.Body)
 	if resp.StatusCode == http.StatusNotModified && r.index != nil {
+		if again, err := r.stale(resp.Header); again {
+			return err
+		}
 		r.accept(*r.index, r.etag)
 		return r.abandoned()
 	}
 	if resp.StatusCode != http.StatusOK {
 		status := statusError(resp.StatusCode)
+		if r.fresh.bypass && !r.fresh.unasked && !status.passing() { // a storage that wants no query
+			r.fresh.unasked = true
+			return nil
+		}
 		switch missing := status.missing() && r.index == nil; {
 		case missing && r.o.Once:
 			return r.failed(fmt.Errorf("%w: %w", ErrNotYet, status))
@@ -129,6 +137,11 @@ func (r *Reader) look() error {
 	index, err := readIndex(resp.Body)
 	if err != nil {
 		return r.retry(err, errors.Is(err, ErrIndex))
+	}
+	if !index.Complete {
+		if again, err := r.stale(resp.Header); again {
+			return err
+		}
 	}
 	if r.index != nil && index.Size < r.index.Size {
 		return r.retry(fmt.Errorf("%w: %d bytes after %d", ErrBackwards, index.Size, r.index.Size), true)
@@ -178,6 +191,9 @@ func (r *Reader) abandoned() error {
 		return nil // next sees it
 	}
 	if err != nil && r.still.over {
+		if r.fresh.lastSeen > staleAfter {
+			err = fmt.Errorf("%w; but %w", err, ErrStale)
+		}
 		return r.failed(fmt.Errorf("%w: %w", ErrUnfinished, err))
 	}
 	r.still = stillness{since: time.Now(), over: err != nil}

@@ -11,7 +11,7 @@ var (
 	ErrBackwards  = errors.New("the index is older than one seen before")
 	ErrMissing    = errors.New("the object is not there")
 	ErrShort      = errors.New("the chunk is shorter than the index says")
-	ErrRedirected = errors.New("redirected")
+	ErrRedirected = errors.New("redirect refused")
 	ErrChanged    = errors.New("the text has changed while it was read")
 	ErrNotYet     = errors.New("the log has no index yet")
 	ErrUnfinished = errors.New("the log is unfinished")

@@ -91,7 +91,7 @@ func (r *TextReader) step(p []byte) (int, error) {
 
 // probe finds out what the URL is, with a request that costs little if it is a stored text.
 func (r *TextReader) probe() error {
-	resp, err := r.getter.get(r.ctx, r.url, http.Header{"Accept-Encoding": {identity}, "Range": {"bytes=0-0"}})
+	resp, err := r.getter.get(r.ctx, r.url, http.Header{"Accept-Encoding": {identity}, "Cache-Control": {noCache}, "Range": {"bytes=0-0"}})
 	if err != nil {
 		return r.retry(err, true)
 	}
@@ -163,7 +163,7 @@ type textAnswer struct {
 // get asks for the text from a place on, which is counted from the end if it is negative. An error is final; without one and
 // without an answer it is to be tried again.
 func (r *TextReader) get(from int64) (*textAnswer, error) {
-	header := http.Header{"Accept-Encoding": {identity}}
+	header := http.Header{"Accept-Encoding": {identity}, "Cache-Control": {noCache}}
 	if from != 0 && !r.plain.noRange {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 		if from < 0 {

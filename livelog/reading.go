@@ -2,6 +2,7 @@ package livelog
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -141,10 +142,12 @@ func (r *reading) retry(err error, wrong bool) error {
 	}
 	r.tries++
 	r.last = err
-	if wrong || r.o.Once {
+	var untrusted *tls.CertificateVerificationError
+	distrust := errors.As(err, &untrusted) // it may be a mistake that is put right, but not if it was so from the beginning
+	if wrong || r.o.Once || distrust {
 		r.wrong++
 	}
-	if r.wrong >= r.o.Attempts || errors.Is(err, ErrRedirected) || errors.Is(err, ErrURL) {
+	if distrust && !r.getter.answered || r.wrong >= r.o.Attempts || errors.Is(err, ErrRedirected) || errors.Is(err, ErrURL) {
 		return r.failed(err)
 	}
 	pause := jittered(backoff(r.tries, r.o.MinPoll, min(r.o.MaxPoll, 10*time.Second)), rand.Float64())

@@ -77,7 +77,7 @@ func (u *parts) complete() *Error {
 	}
 	var result completed
 	xmlBody, _ := Bytes(body).opened() // of bytes: never fails
-	_, e := u.do(u.ctx, step{what: stepComplete}, xmlBody, func(a answer, v verdict, kind error, _ Digest) (verdict, error, error) {
+	done, e := u.do(u.ctx, step{what: stepComplete}, xmlBody, func(a answer, v verdict, kind error, _ Digest) (verdict, error, error) {
 		var err error
 		result, v, kind, err = judgeCompletion(a, v, kind, whole)
 		return v, kind, err
@@ -95,6 +95,7 @@ func (u *parts) complete() *Error {
 	defer u.mu.Unlock()
 	u.id = ""
 	u.receipt.Digest, u.receipt.ETag, u.receipt.Parts = whole, result.ETag, len(list)
+	u.receipt.Expires = expires(done.proof.header)
 	return nil
 }
 

@@ -259,7 +259,7 @@ func (u *parts) one() *Error {
 	if e != nil {
 		return u.fail(e)
 	}
-	u.receipt.Digest, u.receipt.ETag = p.proof.digest, p.proof.etag
+	u.receipt.Digest, u.receipt.ETag, u.receipt.Expires = p.proof.digest, p.proof.etag, expires(p.proof.header)
 	return nil
 }
 

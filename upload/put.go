@@ -136,7 +136,7 @@ func (p *put) whole() (Receipt, *Error) {
 	}
 	return Receipt{
 		Name: p.options.Name, URL: p.grant.ReadURL, Size: p.content.size, Digest: p.proof.digest, ETag: p.proof.etag,
-		Attempts: p.attempts, Retries: max(0, p.attempts-1), Renewals: p.renewals,
+		Expires: expires(p.proof.header), Attempts: p.attempts, Retries: max(0, p.attempts-1), Renewals: p.renewals,
 	}, nil
 }
 

@@ -20,6 +20,7 @@ const lookEvery = 5 * time.Second
 
 var (
 	errNoReadURL = errors.New("it does not say where readers find the object, which is to be read back")
+	errNoWhere   = errors.New("a redirect that does not say where to")
 	errNoRights  = errors.New("reading it there needs rights that we do not have")
 )
 
@@ -80,6 +81,9 @@ func (b *readingBack) judge(a answer, v verdict, _ error, _ Digest) (verdict, er
 	case http.StatusNotFound, http.StatusGone:
 		err = nil
 	default:
+		if a.status/100 == 3 {
+			return stop, ErrReadBack, errNoWhere
+		}
 		if v != stored {
 			return v, ErrReadBack, nil
 		}

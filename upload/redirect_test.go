@@ -130,3 +130,15 @@ func TestRedirectsInARow(t *testing.T) {
 	s.wantRequests(t, 6)
 	s.wantObject(t, "next", nil)
 }
+
+// What answers without reading a large body is heard behind a redirect, too: the body waits until it is asked for.
+func TestRedirectedBodyWaitsToBeAskedFor(t *testing.T) {
+	data := random(8 << 20)
+	for range 5 { // it is a race between the answer and a reset
+		s := newStorage(t)
+		s.script = []step{to(307, "/1"), to(307, "/2"), to(307, "/3"), refuse(400, "EntityTooLarge", "Too large")}
+		_, err := client(t).Put(within(t), s.grant("a"), upload.Bytes(data), upload.PutOptions{})
+		wantError(t, err, upload.ErrRejected, 1)
+		s.wantRequests(t, 4)
+	}
+}

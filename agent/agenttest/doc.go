@@ -32,6 +32,9 @@
 // for S3's own API. Parts behave as S3's do: ETags, the order and the least size of the parts, a completion that answers 200 and then an error
 // ("complete=late"), one that is repeated. What a run leaves unfinished is thrown away when the run ends; see [Server.Uploads].
 //
+// To readers the storage may answer through redirects (Options.Redirects: over hosts, ports and TLS, and [Server.Hops] is every request whole),
+// out of a stale cache (Options.Cache), and let objects expire (Options.Lifecycle).
+//
 // # In a bucket
 //
 // With Options.Bucket tasks and artifacts live in a bucket of a real S3 server, Amazon's or another that speaks its language, and nothing in a folder.

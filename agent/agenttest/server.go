@@ -48,6 +48,11 @@ type Options struct {
 	// due is noticed with the next call, or when it would have been due without the jump.
 	Clock func() time.Time
 
+	// How those who read the storage are served; see there. PUTs expire and may be redirected, too. Zero: straight from the storage, for ever.
+	Redirects []Redirect
+	Cache     Cache
+	Lifecycle []Lifecycle
+
 	// LateReport is how long after the end of its claim a report may arrive without being a violation; default 1 s.
 	LateReport time.Duration
 }
@@ -69,6 +74,8 @@ type Server struct {
 	events  *broker
 	order   *order
 	history *history
+
+	redirects redirects
 
 	instance string // tells this server's events from those of one that was here before
 
@@ -122,8 +129,12 @@ func New(dir string, o Options) (*Server, error) {
 	}
 	s.queue = newQueue(s)
 	s.serve(listeners[0], s.withEvents(http.HandlerFunc(s.serveQueue)))
-	s.serve(listeners[1], http.HandlerFunc(s.serveStorage))
-	s.serve(listeners[2], http.HandlerFunc(s.serveAlternate))
+	s.redirects.rules = o.Redirects
+	if err := s.serveSecure(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start agenttest server: %w", err), listeners[1].Close(), listeners[2].Close(), s.Close())
+	}
+	s.serve(listeners[1], s.caching(s.objects(s.storageURL, http.HandlerFunc(s.serveStorage))))
+	s.serve(listeners[2], s.objects(s.alternate, http.HandlerFunc(s.serveAlternate)))
 	s.serving.Go(func() { s.queue.expireClaims(s.closing) })
 	return s, nil
 }
@@ -174,6 +185,11 @@ func reachable(addr string) string {
 		return net.JoinHostPort("127.0.0.1", port)
 	}
 	return addr
+}
+
+// objects is the storage at an address, with what Options put before it.
+func (s *Server) objects(at string, storage http.Handler) http.Handler {
+	return s.redirecting(at, s.expiring(storage))
 }
 
 func (s *Server) serve(l net.Listener, h http.Handler) {

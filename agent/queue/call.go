@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -54,6 +55,7 @@ type caller struct {
 	backoff backoff.ExponentialBackOff // copied for each call
 	timeout time.Duration
 	skew    skew
+	lives   lives // of objects
 }
 
 func newCaller(base *url.URL, hops int, o Options) *caller {
@@ -166,14 +168,16 @@ func (c *caller) send(ctx context.Context, k call) (*http.Response, *Error) {
 	}
 	start := time.Now()
 	resp, err := c.http.Do(req)
-	if err != nil {
+	if err = notFollowed(err); err != nil {
 		e := k.failed(broken(ctx, err))
-		e.temporary = !errors.Is(err, ErrRedirected)
+		var untrusted *tls.CertificateVerificationError
+		e.temporary = !errors.Is(err, ErrRedirected) && !(k.object != "" && errors.As(err, &untrusted)) // a claim goes on trying, a reader is told
 		e.unsure = e.temporary && !neverSent(err)
 		return nil, e
 	}
 	c.skew.add(resp.Header, start, time.Now())
 	if resp.StatusCode/100 == 2 {
+		c.lives.saw(k.url, resp.Header)
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -183,6 +187,12 @@ func (c *caller) send(ctx context.Context, k call) (*http.Response, *Error) {
 	e.Status, e.Message, e.Pointer, e.IncidentID = resp.StatusCode, said.message, said.pointer, said.incidentID
 	if e.Message == "" && resp.StatusCode == http.StatusProxyAuthRequired {
 		e.Message = "the proxy wants a user and a password: see HTTPS_PROXY and HTTP_PROXY"
+	}
+	if e.Message == "" && resp.StatusCode/100 == 3 && resp.Header.Get("Location") == "" {
+		e.Message = "a redirect that does not say where to"
+	}
+	if gone := c.lives.missed(k.url, c.now()); gone != nil && errors.Is(e.Err, ErrNotFound) && (!gone.Expired.IsZero() || resp.StatusCode != http.StatusForbidden) {
+		e.Err = gone
 	}
 	e.temporary = temporary(resp.StatusCode)
 	e.unsure = resp.StatusCode >= 500

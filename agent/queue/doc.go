@@ -15,7 +15,9 @@
 //   - No error and no log line contains a signed URL. Bodies that decoded are never echoed; what a failed answer says
 //     is abbreviated, and everything in it that looks like the query of a URL is redacted.
 //   - Redirects are followed only where the method and the body stay as they were, never from https to http,
-//     and without a Referer.
+//     never to a URL with a user in it, and without a Referer: nothing of a signed URL goes to another host, unless the storage
+//     itself has put it into the Location. Ten hops at most, five for a call to the queue.
+//   - What is not found is told from what was stored once: see [Storage.Gone]. Documents are asked for with Cache-Control: no-cache.
 //   - Clients are safe for concurrent use.
 //
 // A call that is tried again may be carried out twice by the queue. Each method says what that means; [Error].MaybeDone

@@ -51,6 +51,10 @@ func (e *Error) Error() string {
 	} else if e.TaskID != "" {
 		b.WriteString(" " + string(e.TaskID))
 	}
+	var gone *GoneError
+	if errors.As(e.Err, &gone) { // which says more than that there was a 404
+		return b.String() + ": " + gone.Error()
+	}
 	if e.Status != 0 {
 		b.WriteString(": " + strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))))
 	}

@@ -395,7 +395,7 @@ func TestRedirectLimits(t *testing.T) {
 	o := options(t)
 	o.Transport = secure.Client().Transport
 	_, err = client(t, secure.URL+"/v1", o).Status(deadline(t), taskID)
-	if !errors.Is(err, queue.ErrRedirected) || !strings.Contains(err.Error(), "leaves https") || len(plain.seen()) != 0 {
+	if !errors.Is(err, queue.ErrRedirected) || !strings.Contains(err.Error(), "from https to http") || len(plain.seen()) != 0 {
 		t.Errorf("%v after %d requests", err, len(plain.seen()))
 	}
 }

@@ -123,7 +123,7 @@ func (s *Storage) doc(id schema.TaskID, segments ...string) call {
 	name := path.Join(segments...)
 	k := call{
 		op: "read", taskID: id, object: name, method: http.MethodGet, answer: name, refusal: refusalOfObject,
-		url: address(s.base, segments...), header: http.Header{"Accept": {"application/json"}},
+		url: address(s.base, segments...), header: http.Header{"Accept": {"application/json"}, "Cache-Control": {"no-cache"}}, // a cache may hold that it is not there
 	}
 	if !id.Valid() {
 		k.bad = k.failed(fmt.Errorf("%w: %q is not a task id: want 22 of A-Z, a-z, 0-9, - and _", ErrNotFound, abbreviate(string(id), 40)))

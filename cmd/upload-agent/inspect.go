@@ -23,8 +23,10 @@ func inspectCommand(io *stdio) *cli.Command {
 		Name:      "inspect",
 		Usage:     "print what a task has left in the task storage",
 		UsageText: "upload-agent inspect [--storage URL] [--serve[=ADDR]] TASKID",
-		Flags:     append([]cli.Flag{storageFlag(), serveFlag()}, logFlags()...),
-		Action:    func(ctx context.Context, cmd *cli.Command) error { return inspect(ctx, cmd, io) },
+		Description: "Prints the task, its runs, their logs and artifacts, until when these are stored where that is known, and what is gone.\n" +
+			"Signed URLs are redacted; the documents themselves have them.",
+		Flags:  append([]cli.Flag{storageFlag(), serveFlag()}, logFlags()...),
+		Action: func(ctx context.Context, cmd *cli.Command) error { return inspect(ctx, cmd, io) },
 	}
 }
 
@@ -52,8 +54,8 @@ func inspect(ctx context.Context, cmd *cli.Command, io *stdio) error {
 	ctx, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
 
-	page := &inspection{stdio: io, storage: storage, id: id}
-	if err := page.print(ctx); err != nil {
+	shown := &inspection{stdio: io, storage: storage, id: id}
+	if err := shown.print(ctx); err != nil {
 		return failure(err)
 	}
 	return nil
@@ -74,12 +76,19 @@ type inspection struct {
 func (p *inspection) print(ctx context.Context) error {
 	task, err := p.storage.Task(ctx, p.id)
 	if err != nil {
-		return err
+		err = p.storage.Gone(ctx, p.id, 0, "task.json", err)
 	}
-	fmt.Fprintf(p.out, "task %s: %s\n", p.id, printable(task.Metadata.Name))
-	fmt.Fprintf(p.out, "  for %s/%s, owner %s\n", task.ProvisionerID, task.WorkerType, printable(task.Metadata.Owner))
-	fmt.Fprintf(p.out, "  created %s, deadline %s\n", task.Created.Format(time.RFC3339), task.Deadline.Format(time.RFC3339))
-
+	switch {
+	case errors.Is(err, queue.ErrGone):
+		fmt.Fprintf(p.out, "task %s\n", p.id)
+		p.printGone("task.json", err)
+	case err != nil:
+		return err
+	default:
+		fmt.Fprintf(p.out, "task %s: %s\n", p.id, printable(task.Metadata.Name))
+		fmt.Fprintf(p.out, "  for %s/%s, owner %s\n", task.ProvisionerID, task.WorkerType, printable(task.Metadata.Owner))
+		fmt.Fprintf(p.out, "  created %s, deadline %s\n", task.Created.Format(time.RFC3339), task.Deadline.Format(time.RFC3339))
+	}
 	resolution, err := p.storage.Resolution(ctx, p.id)
 	switch {
 	case errors.Is(err, queue.ErrNotFound):
@@ -93,27 +102,40 @@ func (p *inspection) print(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if resolution.Version != "" && !slices.Contains(runs, resolution.RunID) { // what it has left is gone
+		runs = append(runs, resolution.RunID)
+	}
 	for _, run := range runs {
-		if err := p.printRun(ctx, run); err != nil {
+		if err := p.printRun(ctx, run, resolution.Version != "" && resolution.RunID == run); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *inspection) printRun(ctx context.Context, run schema.RunID) error {
+func (p *inspection) printRun(ctx context.Context, run schema.RunID, completed bool) error {
 	fmt.Fprintf(p.out, "run %d\n", run)
 	logs, err := p.storage.Logs(ctx, p.id, run)
+	err = p.storage.Gone(ctx, p.id, run, "logs.json", err)
 	switch {
+	case errors.Is(err, queue.ErrGone):
+		p.printGone("logs.json", err)
 	case errors.Is(err, queue.ErrNotFound):
 		fmt.Fprintln(p.out, "  no logs.json yet")
 	case err != nil:
 		return err
 	default:
-		p.printURLs("log", logs.Logs)
+		p.printURLs("log", logs.Logs, nil)
 	}
 	result, err := p.storage.Result(ctx, p.id, run)
+	err = p.storage.Gone(ctx, p.id, run, "result.json", err)
 	switch {
+	case errors.Is(err, queue.ErrGone):
+		p.printGone("result.json", err)
+		return nil
+	case errors.Is(err, queue.ErrNotFound) && completed:
+		fmt.Fprintf(p.out, "  no result.json: %s\n", printable(err.Error()))
+		return nil
 	case errors.Is(err, queue.ErrNotFound):
 		fmt.Fprintln(p.out, "  no result.json: the run is not completed")
 		return nil
@@ -122,7 +144,7 @@ func (p *inspection) printRun(ctx context.Context, run schema.RunID) error {
 	}
 	fmt.Fprintf(p.out, "  result: success %t, by %s/%s, took %s\n", result.Metadata.Success,
 		result.Metadata.WorkerGroup, result.Metadata.WorkerID, formatDuration(result.Statistics.Finished.Sub(result.Statistics.Started)))
-	p.printURLs("artifact", result.Artifacts)
+	p.printURLs("artifact", result.Artifacts, func(name string) time.Time { return schema.ExpiresAt(result, name) })
 	missing, _ := result.Result["missingArtifacts"].(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		fmt.Fprintf(p.out, "  missing %s: %s\n", printable(name), printable(fmt.Sprint(missing[name])))
@@ -134,8 +156,32 @@ func (p *inspection) printRun(ctx context.Context, run schema.RunID) error {
 	return nil
 }
 
-func (p *inspection) printURLs(what string, urls map[string]string) {
+// printURLs prints where something is, and until when, where that is known.
+func (p *inspection) printURLs(what string, urls map[string]string, expires func(string) time.Time) {
 	for _, name := range slices.Sorted(maps.Keys(urls)) {
-		fmt.Fprintf(p.out, "  %s %s  %s\n", what, printable(name), printable(urls[name]))
+		until := ""
+		if expires != nil {
+			until = lifeUntil(expires(name), p.storage.Now())
+		}
+		fmt.Fprintf(p.out, "  %s %s  %s%s\n", what, printable(name), printable(page.Redact(urls[name])), until) // one that is signed is a password
+	}
+}
+
+// lifeUntil says until when an artifact is stored; nothing if that is not known.
+func lifeUntil(end, now time.Time) string {
+	switch {
+	case end.IsZero():
+		return ""
+	case now.Before(end):
+		return "  (expires " + end.Format(time.RFC3339) + ")"
+	}
+	return "  (expired " + end.Format(time.RFC3339) + ")"
+}
+
+// printGone says of a document that was stored why it cannot be read.
+func (p *inspection) printGone(name string, err error) {
+	var gone *queue.GoneError
+	if errors.As(err, &gone) {
+		fmt.Fprintf(p.out, "  no %s: %s\n", name, printable(gone.Error()))
 	}
 }

@@ -135,6 +135,7 @@ func (t target) print(ctx context.Context, out io.WriteCloser, o livelog.ReaderO
 	}
 	defer log.Close()
 	_, err = io.Copy(out, log)
+	err = t.gone(ctx, at, err)
 	if errors.Is(err, livelog.ErrNotYet) {
 		fmt.Fprintln(t.notice, "upload-agent: there is nothing in the log yet")
 		return nil

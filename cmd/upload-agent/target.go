@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
 )
 
@@ -113,13 +114,18 @@ func (t target) find(ctx context.Context) (place, error) {
 		if err != nil {
 			return p, err
 		}
-		if len(runs) == 0 {
-			return p, t.notYet(ctx, "no run of task %s has declared logs", t.taskID)
+		if len(runs) == 0 { // unless what they have left is gone
+			resolution, err := t.storage.Resolution(ctx, t.taskID)
+			if err != nil {
+				return p, t.notYet(ctx, "no run of task %s has declared logs", t.taskID)
+			}
+			runs = append(runs, resolution.RunID)
 		}
 		p.runID = runs[len(runs)-1]
 	}
 	logs, err := t.storage.Logs(ctx, t.taskID, p.runID)
-	if errors.Is(err, queue.ErrNotFound) {
+	err = t.storage.Gone(ctx, t.taskID, p.runID, "logs.json", err)
+	if errors.Is(err, queue.ErrNotFound) && !errors.Is(err, queue.ErrGone) {
 		return p, t.notYet(ctx, "run %d of task %s has declared no logs", p.runID, t.taskID)
 	}
 	if err != nil {
@@ -139,6 +145,22 @@ func (t target) find(ctx context.Context) (place, error) {
 	}
 	slices.Sort(names)
 	return p, t.notYet(ctx, "run %d of task %s has no log %q; it has: %s", p.runID, t.taskID, t.log, strings.Join(names, ", "))
+}
+
+// gone says of the log of a run that could not be read that it is gone, if that is known; otherwise err is all that can be said.
+func (t target) gone(ctx context.Context, at place, err error) error {
+	unread := errors.Is(err, livelog.ErrNotYet) || errors.Is(err, livelog.ErrMissing) || errors.Is(err, livelog.ErrUnfinished)
+	if !unread || t.url != "" || at.runID == latest {
+		return err
+	}
+	object, answer := t.storage.Open(ctx, at.url)
+	if answer == nil {
+		return errors.Join(err, object.Close())
+	}
+	if answer = t.storage.Gone(ctx, t.taskID, at.runID, "artifacts/"+t.log, answer); errors.Is(answer, queue.ErrGone) {
+		return answer
+	}
+	return err
 }
 
 // notYet is such an error, if there is such a task at all.

@@ -122,5 +122,6 @@ type Receipt struct {
 	Size     int64         `json:"size"`
 	Digest   upload.Digest `json:"digest"`
 	ETag     string        `json:"etag,omitempty"`
+	Expires  time.Time     `json:"expires,omitzero"`
 	Attempts int           `json:"attempts"`
 }

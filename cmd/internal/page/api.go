@@ -149,11 +149,12 @@ type Artifacts struct {
 
 // Artifact is a stored artifact.
 type Artifact struct {
-	Name        string `json:"name"`
-	URL         URL    `json:"url"`
-	Size        int64  `json:"size"` // -1: unknown
-	ContentType string `json:"contentType"`
-	Problem     string `json:"problem"` // why it cannot be read
+	Name        string    `json:"name"`
+	URL         URL       `json:"url"`
+	Size        int64     `json:"size"` // -1: unknown
+	ContentType string    `json:"contentType"`
+	Problem     string    `json:"problem"`          // why it cannot be read
+	Expires     time.Time `json:"expires,omitzero"` // when it will be gone, if result.json says so
 }
 
 func (p *Page) serveArtifacts(w http.ResponseWriter, r *http.Request) {
@@ -161,7 +162,8 @@ func (p *Page) serveArtifacts(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	urls := v.artifacts[run.ID]
+	result := v.results[run.ID]
+	urls := result.Artifacts
 	from, _ := strconv.Atoi(r.URL.Query().Get("from"))
 	names := slices.Sorted(maps.Keys(urls))
 	names = names[min(max(from, 0), len(names)):]
@@ -169,19 +171,20 @@ func (p *Page) serveArtifacts(w http.ResponseWriter, r *http.Request) {
 	all := Artifacts{All: len(urls), Artifacts: make([]Artifact, len(names))}
 	ctx, cancel := context.WithTimeout(r.Context(), lookTime)
 	defer cancel()
-	inParallel(len(names), func(i int) { all.Artifacts[i] = p.artifact(ctx, names[i], urls[names[i]], r.Host) })
+	inParallel(len(names), func(i int) { all.Artifacts[i] = p.artifact(ctx, result, names[i], r.Host) })
 	answer(w, http.StatusOK, all)
 }
 
 // artifact looks at an artifact. There is no link to what would be served by this very page.
-func (p *Page) artifact(ctx context.Context, name, rawURL, host string) Artifact {
-	a := Artifact{Name: redact(name), URL: shownURL(rawURL), Size: -1}
+func (p *Page) artifact(ctx context.Context, result schema.Result, name, host string) Artifact {
+	rawURL := result.Artifacts[name]
+	a := Artifact{Name: redact(name), URL: shownURL(rawURL), Size: -1, Expires: schema.ExpiresAt(result, name)}
 	if u, err := url.Parse(rawURL); err != nil || u.Host == host {
 		a.URL.Link = false
 	}
 	object, err := p.o.Storage.Open(ctx, rawURL)
 	if err != nil {
-		a.Problem = redact(err.Error())
+		a.Problem = redact(p.o.Storage.GoneArtifact(result, name, err).Error())
 		return a
 	}
 	defer object.Close()

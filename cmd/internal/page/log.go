@@ -69,7 +69,7 @@ func (p *Page) serveLog(w http.ResponseWriter, r *http.Request) {
 // openLog opens a log at an offset. While the run goes on it is read in the form that can be followed, if there is one.
 func (p *Page) openLog(ctx context.Context, v *view, run Run, name string, offset int64) (io.ReadCloser, error) {
 	urls := v.logs[run.ID]
-	stored, whole := v.artifacts[run.ID][name]
+	stored, whole := v.results[run.ID].Artifacts[name]
 	if live, ok := urls[livePrefix+name]; ok && !whole {
 		return livelog.NewReader(ctx, live, livelog.ReaderOptions{Offset: offset, Logger: p.o.Logger}), nil
 	}
@@ -78,7 +78,7 @@ func (p *Page) openLog(ctx context.Context, v *view, run Run, name string, offse
 	}
 	object, err := p.openStored(ctx, stored)
 	if err != nil {
-		return nil, err
+		return nil, p.o.Storage.GoneArtifact(v.results[run.ID], name, err)
 	}
 	if _, err := io.CopyN(io.Discard, object, offset); err != nil && err != io.EOF {
 		return nil, errors.Join(err, object.Close())

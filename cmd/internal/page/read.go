@@ -28,7 +28,7 @@ const (
 func (p *Page) readTask(ctx context.Context, id schema.TaskID) (*view, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	v := &view{logs: map[schema.RunID]map[string]string{}, artifacts: map[schema.RunID]map[string]string{}}
+	v := &view{logs: map[schema.RunID]map[string]string{}, results: map[schema.RunID]schema.Result{}}
 	v.ID = id
 
 	// In this order: what the queue says is then at most older than what is stored.
@@ -41,17 +41,20 @@ func (p *Page) readTask(ctx context.Context, id schema.TaskID) (*view, error) {
 		}
 	}
 	task, definition, err := readDocument[schema.Task](ctx, p.o.Storage, id, "task.json")
-	if err != nil && e.status == nil {
+	resolution, resolved, _ := readDocument[schema.Resolution](ctx, p.o.Storage, id, "resolution.json")
+	if err != nil && e.status == nil && resolution == nil {
 		return nil, err
 	}
-	resolution, resolved, _ := readDocument[schema.Resolution](ctx, p.o.Storage, id, "resolution.json")
+	if resolution != nil {
+		definition.explain(p.o.Storage.Gone(ctx, id, 0, "task.json", err))
+	}
 	v.Documents = []Document{definition, resolved}
 	v.describe(task)
 	e.resolution = resolution
 	if task != nil {
 		e.deadline = task.Deadline
 	}
-	runs, err := p.runs(ctx, id, e.status)
+	runs, err := p.runs(ctx, id, e.status, resolution)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +70,7 @@ func (p *Page) readTask(ctx context.Context, id schema.TaskID) (*view, error) {
 		}
 	}
 	for i, run := range runs {
-		p.readRun(ctx, v, run, func(stored bool) State { return e.run(run.RunID, i == len(runs)-1, stored, v.State) })
+		p.readRun(ctx, v, run, resolution != nil && resolution.RunID == run.RunID, func(stored bool) State { return e.run(run.RunID, i == len(runs)-1, stored, v.State) })
 	}
 	return v, nil
 }
@@ -89,11 +92,14 @@ func (v *view) describe(task *schema.Task) {
 }
 
 // runs are the runs that the queue knows, or that have left something.
-func (p *Page) runs(ctx context.Context, id schema.TaskID, status *schema.TaskStatus) ([]schema.Run, error) {
+func (p *Page) runs(ctx context.Context, id schema.TaskID, status *schema.TaskStatus, resolution *schema.Resolution) ([]schema.Run, error) {
 	if status != nil {
 		return status.Runs, nil
 	}
 	ids, err := p.o.Storage.Runs(ctx, id)
+	if resolution != nil && err == nil && !slices.Contains(ids, resolution.RunID) { // what it has left is gone
+		ids = append(ids, resolution.RunID)
+	}
 	runs := make([]schema.Run, len(ids))
 	for i, run := range ids {
 		runs[i].RunID = run
@@ -101,12 +107,19 @@ func (p *Page) runs(ctx context.Context, id schema.TaskID, status *schema.TaskSt
 	return runs, err
 }
 
-// readRun adds a run to the view.
-func (p *Page) readRun(ctx context.Context, v *view, known schema.Run, state func(stored bool) State) {
+// readRun adds a run to the view; resolved says that it is the one that counts.
+func (p *Page) readRun(ctx context.Context, v *view, known schema.Run, resolved bool, state func(stored bool) State) {
 	folder := fmt.Sprintf("runs/%d/", known.RunID)
 	// The other way round than they are stored, so that there is never a result without its logs.
-	result, ofResult, _ := readDocument[schema.Result](ctx, p.o.Storage, v.ID, folder+"result.json")
-	logs, ofLogs, _ := readDocument[schema.Logs](ctx, p.o.Storage, v.ID, folder+"logs.json")
+	result, ofResult, err := readDocument[schema.Result](ctx, p.o.Storage, v.ID, folder+"result.json")
+	explain := func(d *Document, err error) {
+		if resolved && errors.Is(err, queue.ErrNotFound) {
+			d.explain(p.o.Storage.Gone(ctx, v.ID, known.RunID, d.Name, err))
+		}
+	}
+	explain(&ofResult, err)
+	logs, ofLogs, err := readDocument[schema.Logs](ctx, p.o.Storage, v.ID, folder+"logs.json")
+	explain(&ofLogs, err)
 	run := Run{ID: known.RunID, State: state(result != nil), Documents: []Document{ofLogs, ofResult}, Missing: []Missing{}, Logs: []Log{}, Result: map[string]string{}}
 	worker := known.Worker
 	missing := map[string]string{}
@@ -114,7 +127,7 @@ func (p *Page) readRun(ctx context.Context, v *view, known schema.Run, state fun
 		worker = result.Metadata.Worker
 		run.Started, run.Finished = result.Statistics.Started, result.Statistics.Finished
 		missing, run.Result = missingIn(result.Result), plainValues(result.Result)
-		v.artifacts[run.ID], run.Artifacts = result.Artifacts, len(result.Artifacts)
+		v.results[run.ID], run.Artifacts = *result, len(result.Artifacts)
 	}
 	if worker.WorkerGroup != "" {
 		run.Worker = worker.WorkerGroup + "/" + worker.WorkerID
@@ -190,6 +203,14 @@ func readDocument[T schema.Document](ctx context.Context, storage *queue.Storage
 		doc = &known
 	}
 	return doc, d, nil
+}
+
+// explain says of a document that is not there that it was, if err knows that.
+func (d *Document) explain(err error) {
+	var gone *queue.GoneError
+	if errors.As(err, &gone) {
+		d.State, d.Problems = Gone, []string{redact(gone.Error())}
+	}
 }
 
 // validity checks a document against its schema.

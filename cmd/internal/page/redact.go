@@ -17,6 +17,9 @@ var (
 
 const secretParameter = `(?:\b|%[0-9a-f]{2})(?:x-amz-[a-z-]+|x-goog-[a-z-]+|awsaccesskeyid|googleaccessid|signature|sig|access_token|token)(?:=|%3d)`
 
+// Redact takes out of a text what lets its reader in somewhere, for those who show documents elsewhere.
+func Redact(text string) string { return redact(text) }
+
 // redact takes out of a text what lets its reader in somewhere: the queries of signed URLs, and users in URLs.
 func redact(text string) string {
 	text = userinfo.ReplaceAllString(text, "://<redacted>@")

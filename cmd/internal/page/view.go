@@ -85,13 +85,14 @@ const (
 	Valid      Validity = "valid"
 	Invalid    Validity = "invalid"
 	Unreadable Validity = "unreadable"
+	Gone       Validity = "gone" // it was stored once; Problems says what is known of that
 )
 
 // view is a task with what stays on this side.
 type view struct {
 	Task
-	logs      map[schema.RunID]map[string]string // as logs.json has them
-	artifacts map[schema.RunID]map[string]string // as result.json has them
+	logs    map[schema.RunID]map[string]string // as logs.json has them
+	results map[schema.RunID]schema.Result     // as result.json has them
 }
 
 // run finds a run of the task.

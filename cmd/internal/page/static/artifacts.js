@@ -66,7 +66,8 @@ function table(artifacts, run) {
 
 function row(artifact) {
   return el("tr", {},
-    el("th", { scope: "row" }, link(artifact.url, artifact.name), artifact.problem && el("small", { class: "problem" }, visible(artifact.problem))),
+    el("th", { scope: "row" }, link(artifact.url, artifact.name), artifact.problem && el("small", { class: "problem" }, visible(artifact.problem)),
+      artifact.expires && !artifact.problem && el("small", {}, `stored until ${artifact.expires}`)),
     el("td", { class: "type" }, name(artifact.contentType)),
     el("td", { class: "number" }, artifact.size >= 0 ? size(artifact.size) : "unknown"));
 }

@@ -26,7 +26,8 @@ export function documentsOf(api) {
   };
 }
 
-const validities = { valid: "valid", invalid: "not valid", unreadable: "cannot be read", absent: "not there" };
+const validities = { valid: "valid", invalid: "not valid", unreadable: "cannot be read", absent: "not there", gone: "no longer stored" };
+const bodiless = (document) => document.state === "absent" || document.state === "gone";
 
 // paper is one document. Its text is fetched when somebody opens it, and again when it has changed.
 function paper(address) {
@@ -38,7 +39,7 @@ function paper(address) {
 
   async function load() {
     const key = JSON.stringify(now);
-    if (!element.open || loaded === key || now.state === "absent") return;
+    if (!element.open || loaded === key || bodiless(now)) return;
     loaded = key;
     let text;
     try {
@@ -61,7 +62,8 @@ function paper(address) {
         el("span", { class: `badge ${document.state}` }, validities[document.state]),
         el("span", { class: "size" }, document.size > 0 ? size(document.size) : ""),
       ]);
-      element.classList.toggle("absent", document.state === "absent");
+      element.classList.toggle("absent", bodiless(document));
+      if (document.state === "gone") body.replaceChildren(problems(document));
       if (document.state === "absent") body.replaceChildren(el("p", { class: "empty" }, "This document is not stored, or not yet."));
       load();
     },
