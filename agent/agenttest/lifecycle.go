@@ -16,7 +16,7 @@ type Lifecycle struct {
 
 // expiring stands before the storage. The first rule that an object falls under counts.
 func (s *Server) expiring(next http.Handler) http.Handler {
-	if len(s.options.Lifecycle) == 0 {
+	if len(s.options.Lifecycle) == 0 || s.storage == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -54,7 +54,7 @@ func (s *Server) serveSecure() error {
 		}
 		*url = "https://" + reachable(l.Addr().String())
 		s.redirects.tls.certificate = pair.Leaf
-		s.serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}}), s.objects(*url, http.HandlerFunc(s.serveAlternate)))
+		s.serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}}), s.fronted(*url, http.HandlerFunc(s.serveAlternate)))
 	}
 	return nil
 }

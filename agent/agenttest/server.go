@@ -51,7 +51,7 @@ type Options struct {
 	// How those who read the storage are served; see there. PUTs expire and may be redirected, too. Zero: straight from the storage, for ever.
 	Redirects []Redirect
 	Cache     Cache
-	Lifecycle []Lifecycle
+	Lifecycle []Lifecycle // not of a Bucket, which has rules of its own
 
 	// LateReport is how long after the end of its claim a report may arrive without being a violation; default 1 s.
 	LateReport time.Duration
@@ -133,8 +133,8 @@ func New(dir string, o Options) (*Server, error) {
 	if err := s.serveSecure(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start agenttest server: %w", err), listeners[1].Close(), listeners[2].Close(), s.Close())
 	}
-	s.serve(listeners[1], s.caching(s.objects(s.storageURL, http.HandlerFunc(s.serveStorage))))
-	s.serve(listeners[2], s.objects(s.alternate, http.HandlerFunc(s.serveAlternate)))
+	s.serve(listeners[1], s.caching(s.fronted(s.storageURL, http.HandlerFunc(s.serveStorage))))
+	s.serve(listeners[2], s.fronted(s.alternate, http.HandlerFunc(s.serveAlternate)))
 	s.serving.Go(func() { s.queue.expireClaims(s.closing) })
 	return s, nil
 }
@@ -187,8 +187,8 @@ func reachable(addr string) string {
 	return addr
 }
 
-// objects is the storage at an address, with what Options put before it.
-func (s *Server) objects(at string, storage http.Handler) http.Handler {
+// fronted is the storage at an address, with what Options put before it.
+func (s *Server) fronted(at string, storage http.Handler) http.Handler {
 	return s.redirecting(at, s.expiring(storage))
 }
 
