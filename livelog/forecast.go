@@ -11,7 +11,7 @@ type Growth struct {
 	Piece  int64         // bytes of each
 	Every  time.Duration // from one to the next; the first one comes at once
 	Length time.Duration // from the first piece to the end of the log
-	Held   int64         // bytes after which the rest is held back until the end, as a [Quota] does; 0: none
+	Limit  int64         // of its [Quota], which holds back until the end what comes when it is nearly reached; 0: none
 }
 
 // size is how many bytes are there at that age.
@@ -21,15 +21,21 @@ func (g Growth) size(age time.Duration) int64 {
 		pieces += int64(min(age, g.Length-1) / g.Every) // none comes with the end
 	}
 	size := max(pieces, 0) * g.Piece
-	if g.Held > 0 && age < g.Length {
-		size = min(size, g.Held)
+	switch {
+	case g.Limit <= 0:
+		return size
+	case age < g.Length:
+		return min(size, g.head())
 	}
-	return size
+	return min(size, g.Limit)
 }
+
+// head is what of a log goes to its readers before it ends.
+func (g Growth) head() int64 { return g.Limit - min(g.Limit/16, mostTail) - markReserve }
 
 // next is when there will be more than at that age, at the latest the end.
 func (g Growth) next(age time.Duration) time.Duration {
-	if g.Every <= 0 || g.Held > 0 && g.size(age) >= g.Held {
+	if g.Every <= 0 || g.Limit > 0 && g.size(age) >= g.head() {
 		return g.Length
 	}
 	return min((age/g.Every+1)*g.Every, g.Length)
@@ -52,14 +58,14 @@ type Forecast struct {
 // NewForecast goes through a log with the rules by which [Publish] and [Reader] go, without storing anything. Jitter is
 // what it is on average, and the storage answers at once: one that takes less than the interval for an index makes no difference, as
 // an interval counts from the beginning of a flush.
-func NewForecast(g Growth, o PublishOptions) Forecast {
+func NewForecast(g Growth, o PublishOptions, r ReaderOptions) Forecast {
 	o = o.withDefaults()
 	f := forecaster{
 		growth: g, o: o, rhythm: rhythm{o.Interval, o.MaxInterval},
 		chunker: chunker{tailSize: int64(o.TailSize), maxChunk: o.MaxChunk}, indexed: -o.Interval,
 	}
 	f.publish()
-	f.read()
+	f.read(r.withDefaults())
 	return f.Forecast
 }
 
@@ -138,7 +144,7 @@ func (f *forecaster) index(at time.Duration, size int64, poll time.Duration) {
 	}
 	f.indexed = max(at, f.indexed+f.o.Interval)
 	f.Indexes = append(f.Indexes, f.indexed)
-	f.seen = append(f.seen, seenIndex{f.indexed, poll.Round(time.Millisecond), size, ends})
+	f.seen = append(f.seen, seenIndex{f.indexed, (poll + time.Millisecond - 1).Truncate(time.Millisecond), size, ends})
 }
 
 func (f *forecaster) storeText(at time.Duration, size int64) {
@@ -148,8 +154,7 @@ func (f *forecaster) storeText(at time.Duration, size int64) {
 }
 
 // read is Reader.look and openChunk, from the first index to the last.
-func (f *forecaster) read() {
-	o := ReaderOptions{}.withDefaults()
+func (f *forecaster) read(o ReaderOptions) {
 	var offset int64
 	at, idle := f.seen[0].at, 0
 	for i := 0; ; f.Looks++ {

@@ -32,7 +32,7 @@ func TestForecast(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := livelog.NewForecast(c.g, c.o)
+				f := livelog.NewForecast(c.g, c.o, livelog.ReaderOptions{})
 				b := &bucket{objects: map[string]bucketObject{}}
 				spool := livelog.NewSpool(endless{}, 0)
 				var published livelog.Published
