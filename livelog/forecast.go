@@ -142,7 +142,9 @@ func (f *forecaster) index(at time.Duration, size int64, poll time.Duration) {
 		f.Chunks++
 		f.ChunkedText += chunk.size
 	}
-	f.indexed = max(at, f.indexed+f.o.Interval)
+	if f.indexed = max(at, f.indexed+f.o.Interval); at == f.growth.Length {
+		f.indexed = at // nothing waits for an interval when the log has ended
+	}
 	f.Indexes = append(f.Indexes, f.indexed)
 	f.seen = append(f.seen, seenIndex{f.indexed, (poll + time.Millisecond - 1).Truncate(time.Millisecond), size, ends})
 }

@@ -63,7 +63,7 @@ func parseFlags(args []string, errs io.Writer) (settings, error) {
 	f.Float64Var(&s.prices.Months, "months", 1, "for how long everything is kept")
 	f.StringVar(&s.prices.Source, "price-source", pricesSource, "where the prices are from")
 	f.IntVar(&s.factor, "compress", 30, "by how much the time of the measured runs is compressed")
-	crowds := f.String("crowds", "10,100,300", "with how many runs at once memory and descriptors are measured")
+	crowds := f.String("crowds", "1,10,100,300", "with how many runs at once memory and descriptors are measured")
 	f.DurationVar(&s.warm, "warm", 10*time.Second, "for how long they go on before that")
 	f.StringVar(&s.json, "json", "", "`file` to write everything to as JSON")
 	f.StringVar(&s.from, "from", "", "`file` that -json has written: nothing is measured, its figures are taken")

@@ -92,6 +92,10 @@ func renewals(ages []time.Duration, life time.Duration) int {
 	return n
 }
 
+// partRequests is how many requests store one artifact in parts of that size: one that begins it, which the queue sends, the parts, and the
+// one that makes them the artifact. An object of S3 has 10,000 parts at most, of 5 MiB at least.
+func partRequests(size, part int64) int64 { return 1 + (size+part-1)/part + 1 }
+
 // batch is for how many artifacts the agent asks at once.
 const batch = 1000
 

@@ -9,14 +9,13 @@ import (
 type prices struct {
 	Put     float64 `json:"putPer1000"`
 	Get     float64 `json:"getPer1000"`
-	Storage float64 `json:"storagePerGBMonth"` // a GB is 1e9 bytes here, which is 7 % too dear: Amazon's is 2^30
+	Storage float64 `json:"storagePerGBMonth"` // of 2^30 bytes, as Amazon counts
 	Months  float64 `json:"monthsKept"`
 	Source  string  `json:"source"`
 }
 
-// Published limits of Amazon S3, for each partitioned prefix of a bucket: "at least 3,500 PUT/COPY/POST/DELETE or 5,500 GET/HEAD requests
-// per second". It partitions prefixes by itself under load, which takes from minutes to an hour, and answers 503 Slow Down until then.
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
+// What Amazon S3 promises at least, in requests a second, for each partitioned prefix of a bucket. It partitions them by itself where the load
+// stays high, gradually, and until then answers some of the requests with 503 Slow Down.
 const (
 	putLimit = 3500
 	getLimit = 5500
@@ -24,7 +23,7 @@ const (
 
 const (
 	limitsSource = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html"
-	pricesSource = "https://aws.amazon.com/s3/pricing/, S3 Standard, us-east-1, as of 2026; data transfer within the region is free"
+	pricesSource = "S3 Standard in us-east-1, the first 50 TB, as https://aws.amazon.com/s3/pricing/ has them (2026); data transfer within the region is free"
 )
 
 // crowd is how many runs are under way at once, of which kinds, and who reads them.
@@ -76,7 +75,7 @@ func plan(c crowd, k knobs, sizes map[string]sizes, at prices) demand {
 	d.Queue, d.Put, d.Get = d.PerSecond.sum(queueKinds), d.PerSecond.sum(putKinds), d.PerSecond.sum(readerKinds)
 	d.Partitions = math.Max(1, math.Ceil(math.Max(d.Put/putLimit, d.Get/getLimit)))
 	d.PutCost, d.GetCost = d.Put*3600/1000*at.Put, d.Get*3600/1000*at.Get
-	d.StorageCost = d.Stored * 3600 / 1e9 * at.Storage * at.Months
+	d.StorageCost = d.Stored * 3600 / (1 << 30) * at.Storage * at.Months
 	return d
 }
 

@@ -50,7 +50,7 @@ func (r *report) markdown(w io.Writer) error {
 }
 
 func (r *report) runs(b *strings.Builder) {
-	t := newTable(b, "")
+	t := newTable(b)
 	var names []string
 	for _, m := range r.Measured.Profiles {
 		names = append(names, m.Profile)
@@ -81,7 +81,7 @@ func (r *report) runs(b *strings.Builder) {
 }
 
 func (r *report) processes(b *strings.Builder) {
-	t := newTable(b, "")
+	t := newTable(b)
 	t.row("runs", "resident", "live heap", "stacks", "goroutines", "descriptors", "connections")
 	t.rule(6)
 	for _, c := range r.Measured.Crowds {
@@ -95,7 +95,7 @@ func (r *report) processes(b *strings.Builder) {
 
 func (r *report) demand(b *strings.Builder) {
 	d := r.Plans[0].Demand
-	t := newTable(b, "")
+	t := newTable(b)
 	t.row("", "a second", "$ an hour", "")
 	t.rule(3)
 	t.row("runs that begin", number(d.RunsPerSecond), "", "")
@@ -107,20 +107,29 @@ func (r *report) demand(b *strings.Builder) {
 	t.row("partitioned prefixes", number(d.Partitions), "", fmt.Sprintf("at %d PUTs and %d GETs a second each", putLimit, getLimit))
 	t.row("all", "", number(d.cost()), "")
 	t.end()
-	if rss := r.PerRun.Resident; rss.Slope > 0 {
-		fmt.Fprintf(b, "\nMemory of the agents: %s in processes of a run each, %s in processes of 50.\n", size(rss.at(1)*r.Crowd.Runs), size(rss.at(50)*r.Crowd.Runs/50))
+	for _, c := range r.Measured.Crowds {
+		if c.Resident > 0 {
+			processes := math.Ceil(r.Crowd.Runs / float64(c.Runs))
+			fmt.Fprintf(b, "\nAgents of %d: %s processes, %s of memory, %s connections.", c.Runs, number(processes), size(float64(c.Resident)*processes), number(float64(c.Connections)*processes))
+		}
 	}
+	b.WriteString("\n")
 	fmt.Fprintf(b, "\nPrices: $%g for 1,000 PUTs, $%g for 1,000 GETs, $%g for a GB and month; %s.\nLimits: %s.\n", r.Prices.Put, r.Prices.Get, r.Prices.Storage, r.Prices.Source, limitsSource)
 }
 
 func (r *report) knobs(b *strings.Builder) {
-	t := newTable(b, "")
+	t := newTable(b)
 	t.row("", "knob", "queue/s", "PUT/s", "GET/s", "prefixes", "$ an hour")
 	t.rule(6)
 	for _, v := range r.Plans {
 		t.row(v.Name, v.Where, number(v.Demand.Queue), number(v.Demand.Put), number(v.Demand.Get), number(v.Demand.Partitions), number(v.Demand.cost()))
 	}
 	t.end()
+	b.WriteString("\nA large artifact is one PUT. In parts it is more of them, but then one that goes wrong is all that is sent again: 1 GiB is")
+	for i, part := range []int64{8, 64, 256} {
+		fmt.Fprintf(b, "%s %d requests in parts of %d MiB", []string{"", ",", ","}[i], partRequests(1<<30, part<<20), part)
+	}
+	b.WriteString(".\n")
 }
 
 // title is a kind of request for people.
@@ -150,7 +159,7 @@ func detail(c counts, kinds []string) string {
 // table is one of Markdown, whose columns stand below each other in a terminal, too.
 type table struct{ w *tabwriter.Writer }
 
-func newTable(b *strings.Builder, _ string) table {
+func newTable(b *strings.Builder) table {
 	return table{tabwriter.NewWriter(b, 0, 0, 1, ' ', 0)}
 }
 

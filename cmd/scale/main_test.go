@@ -1,0 +1,113 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) {
+	if os.Getenv(roleVariable) != "" { // this test binary is one of the processes that the program starts
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// A run on loopback stores what the profile says, and the bytes are counted.
+func TestMeasure(t *testing.T) {
+	p := profile{Name: "short", Length: 10 * time.Second, Line: 100, Every: 20 * time.Millisecond, Artifacts: 5, ArtifactBytes: 1000}
+	m, err := measure(t.Context(), p, defaultKnobs, 10, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"claim", "completed", "logs.json", "result.json", "artifact"} { // how often it flushes depends on the machine
+		if m.Requests[kind] != m.Predicted[kind] {
+			t.Errorf("%s: %.0f requests, want %.0f", kind, m.Requests[kind], m.Predicted[kind])
+		}
+	}
+	if got := m.Bytes["artifact"]; got != 5000 {
+		t.Errorf("%.0f bytes of artifacts, want 5000", got)
+	}
+	var bodies float64
+	for _, kind := range putKinds {
+		bodies += m.Bytes[kind]
+	}
+	if sent := float64(m.StorageSent); sent < bodies || sent > bodies+2000*(m.Requests.sum(putKinds)+m.Requests.sum(readerKinds)) {
+		t.Errorf("%.0f bytes sent to the storage, with bodies of %.0f", sent, bodies)
+	}
+	if m.Sizes.Index < 100 || m.Sizes.Document < 400 || m.Sizes.Packed <= 0 || m.Sizes.Packed > 1 || m.QueueReceived == 0 {
+		t.Errorf("sizes are %+v", m.Sizes)
+	}
+}
+
+// A process with some runs is measured while they are under way.
+func TestMeasureCrowd(t *testing.T) {
+	c, err := measureCrowd(t.Context(), 3, 200*time.Millisecond, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Runs != 3 || c.Live < 100_000 || c.Goroutines < 6 || c.Connections < 1 {
+		t.Errorf("measured %+v", c)
+	}
+}
+
+// The report of a measurement that is kept. After a change that is meant: go test ./cmd/scale -run Report -update
+func TestReport(t *testing.T) {
+	dir := t.TempDir()
+	var out, errs strings.Builder
+	again := filepath.Join(dir, "plan.json")
+	if err := scale(t.Context(), []string{"-from", "testdata/measured.json", "-json", again}, &out, &errs); err != nil {
+		t.Fatal(err)
+	}
+	golden := "testdata/report.md"
+	if *update {
+		if err := os.WriteFile(golden, []byte(out.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), out.String()); diff != "" {
+		t.Errorf("report (-want +got):\n%s", diff)
+	}
+
+	var r report
+	data, err := os.ReadFile(again)
+	if err == nil {
+		err = json.Unmarshal(data, &r)
+	}
+	if err != nil || len(r.Plans) < 5 || r.Plans[0].Demand.Put < 1000 {
+		t.Errorf("-json gives %d plans, %v", len(r.Plans), err)
+	}
+	var second strings.Builder
+	if err := scale(t.Context(), []string{"-from", again}, &second, &errs); err != nil || second.String() != out.String() {
+		t.Errorf("the report from its own JSON is another one, %v", err)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, args := range [][]string{{"now"}, {"-runs", "0"}, {"-mix", "loud=1"}, {"-crowds", "0"}, {"-interval", "0s"}, {"-claim", "1s"}, {"-from", "testdata/none.json"}, {"-from", "testdata/report.md"}} {
+		if err := scale(t.Context(), args, &strings.Builder{}, &strings.Builder{}); err == nil {
+			t.Errorf("scale %s: no error", strings.Join(args, " "))
+		}
+	}
+	var all []string
+	for _, kind := range slices.Concat(queueKinds, putKinds, readerKinds) {
+		all = append(all, title(kind))
+	}
+	if slices.Sort(all); len(slices.Compact(all)) != len(queueKinds)+len(putKinds)+len(readerKinds) {
+		t.Errorf("two kinds of requests have one title: %v", all)
+	}
+}
