@@ -97,6 +97,34 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// The documentation of package agent shows the plans of that report.
+func TestDocumentation(t *testing.T) {
+	m, err := readMeasurement("testdata/measured.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := parseFlags(nil, &strings.Builder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := report{Measured: m, Crowd: s.crowd, Prices: s.prices}
+	if err := r.plan(s.knobs); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../agent/doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Join(strings.Fields(string(text)), " ")
+	for _, v := range r.Plans {
+		d := v.Demand
+		row := strings.Join([]string{number(d.Queue), number(d.Put), number(d.Get), number(d.Partitions), number(d.cost())}, " ")
+		if !strings.Contains(words, " "+row+" ") && v.Name != "readers at the workers" { // it differs by its GETs alone
+			t.Errorf("agent/doc.go has no row %q for %s", row, v.Name)
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{{"now"}, {"-runs", "0"}, {"-mix", "loud=1"}, {"-crowds", "0"}, {"-interval", "0s"}, {"-claim", "1s"}, {"-from", "testdata/none.json"}, {"-from", "testdata/report.md"}} {
 		if err := scale(t.Context(), args, &strings.Builder{}, &strings.Builder{}); err == nil {

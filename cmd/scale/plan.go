@@ -23,7 +23,7 @@ const (
 
 const (
 	limitsSource = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html"
-	pricesSource = "S3 Standard in us-east-1, the first 50 TB, as https://aws.amazon.com/s3/pricing/ has them (2026); data transfer within the region is free"
+	pricesSource = "S3 Standard in us-east-1, as known in November 2026, to be checked at https://aws.amazon.com/s3/pricing/; transfer within the region is free"
 )
 
 // crowd is how many runs are under way at once, of which kinds, and who reads them.
@@ -48,7 +48,10 @@ type demand struct {
 	StorageCost   float64 `json:"storageDollarsPerHour"` // for all the time that they keep, what an hour stores
 }
 
-// Cost is all of it.
+// share is the part of it that one partitioned prefix takes.
+func (d demand) share() float64 { return 1 / max(d.Put/putLimit, d.Get/getLimit) }
+
+// cost is all of it.
 func (d demand) cost() float64 { return d.PutCost + d.GetCost + d.StorageCost }
 
 // plan computes what a crowd asks for. sizes say how many bytes a request of a kind has, for each profile.
@@ -73,7 +76,7 @@ func plan(c crowd, k knobs, sizes map[string]sizes, at prices) demand {
 		d.Stored += begins * stored
 	}
 	d.Queue, d.Put, d.Get = d.PerSecond.sum(queueKinds), d.PerSecond.sum(putKinds), d.PerSecond.sum(readerKinds)
-	d.Partitions = math.Max(1, math.Ceil(math.Max(d.Put/putLimit, d.Get/getLimit)))
+	d.Partitions = math.Ceil(1 / d.share())
 	d.PutCost, d.GetCost = d.Put*3600/1000*at.Put, d.Get*3600/1000*at.Get
 	d.StorageCost = d.Stored * 3600 / (1 << 30) * at.Storage * at.Months
 	return d

@@ -78,6 +78,11 @@ func (r *report) runs(b *strings.Builder) {
 		fmt.Fprintf(b, "\n%s: %s.", p.Name, p.What)
 	}
 	b.WriteString("\n")
+	for _, m := range r.Measured.Profiles {
+		if measured, predicted := m.Requests["index"], m.Predicted["index"]; math.Abs(measured-predicted) > 0.1*predicted {
+			fmt.Fprintf(b, "\n%s: %.0f flushes where %.0f were predicted. The machine was too slow for so much compression of time: try a smaller -compress.\n", m.Profile, measured, predicted)
+		}
+	}
 }
 
 func (r *report) processes(b *strings.Builder) {
@@ -103,14 +108,14 @@ func (r *report) demand(b *strings.Builder) {
 	t.row("PUTs", number(d.Put), number(d.PutCost), detail(d.PerSecond, putKinds))
 	t.row("GETs", number(d.Get), number(d.GetCost), fmt.Sprintf("%s followers; %s", number(r.Crowd.Runs*r.Crowd.Readers), detail(d.PerSecond, readerKinds)))
 	t.row("bytes sent", size(d.Sent), "", "bodies of PUTs")
-	t.row("bytes that stay", size(d.Stored), number(d.StorageCost), fmt.Sprintf("%s a day, kept for %g months", size(d.Stored*86400), r.Prices.Months))
+	t.row("bytes that stay", size(d.Stored), number(d.StorageCost), fmt.Sprintf("%s a day, "+kept(r.Prices.Months), size(d.Stored*86400)))
 	t.row("partitioned prefixes", number(d.Partitions), "", fmt.Sprintf("at %d PUTs and %d GETs a second each", putLimit, getLimit))
 	t.row("all", "", number(d.cost()), "")
 	t.end()
 	for _, c := range r.Measured.Crowds {
 		if c.Resident > 0 {
 			processes := math.Ceil(r.Crowd.Runs / float64(c.Runs))
-			fmt.Fprintf(b, "\nAgents of %d: %s processes, %s of memory, %s connections.", c.Runs, number(processes), size(float64(c.Resident)*processes), number(float64(c.Connections)*processes))
+			fmt.Fprintf(b, "\nRuns in a process: %d. Processes: %s, memory: %s, connections: %s.", c.Runs, number(processes), size(float64(c.Resident)*processes), number(float64(c.Connections)*processes))
 		}
 	}
 	b.WriteString("\n")
@@ -119,10 +124,10 @@ func (r *report) demand(b *strings.Builder) {
 
 func (r *report) knobs(b *strings.Builder) {
 	t := newTable(b)
-	t.row("", "knob", "queue/s", "PUT/s", "GET/s", "prefixes", "$ an hour")
-	t.rule(6)
+	t.row("", "knob", "queue/s", "PUT/s", "GET/s", "prefixes", "runs a prefix", "$ an hour")
+	t.rule(7)
 	for _, v := range r.Plans {
-		t.row(v.Name, v.Where, number(v.Demand.Queue), number(v.Demand.Put), number(v.Demand.Get), number(v.Demand.Partitions), number(v.Demand.cost()))
+		t.row(v.Name, v.Where, number(v.Demand.Queue), number(v.Demand.Put), number(v.Demand.Get), number(v.Demand.Partitions), number(r.Crowd.Runs*v.Demand.share()), number(v.Demand.cost()))
 	}
 	t.end()
 	b.WriteString("\nA large artifact is one PUT. In parts it is more of them, but then one that goes wrong is all that is sent again: 1 GiB is")
@@ -130,6 +135,13 @@ func (r *report) knobs(b *strings.Builder) {
 		fmt.Fprintf(b, "%s %d requests in parts of %d MiB", []string{"", ",", ","}[i], partRequests(1<<30, part<<20), part)
 	}
 	b.WriteString(".\n")
+}
+
+func kept(months float64) string {
+	if months == 1 {
+		return "kept for a month"
+	}
+	return fmt.Sprintf("kept for %g months", months)
 }
 
 // title is a kind of request for people.
