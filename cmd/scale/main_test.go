@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/taskcluster/upload-agent/agent/agenttest"
+	"github.com/taskcluster/upload-agent/upload"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -47,6 +51,32 @@ func TestMeasure(t *testing.T) {
 	}
 	if m.Sizes.Index < 100 || m.Sizes.Document < 400 || m.Sizes.Packed <= 0 || m.Sizes.Packed > 1 || m.QueueReceived == 0 {
 		t.Errorf("sizes are %+v", m.Sizes)
+	}
+}
+
+// A large artifact takes as many requests in parts as the report says.
+func TestParts(t *testing.T) {
+	const part, large = 5 << 20, 12 << 20
+	server, err := agenttest.New(t.TempDir(), agenttest.Options{MultipartFrom: part, PartSize: part})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	transport := upload.NewTransport()
+	defer transport.CloseIdleConnections()
+	m := newMeter(transport)
+	p := profile{Name: "large", Length: 10 * time.Millisecond, Line: 100, Every: time.Second, Artifacts: 1, ArtifactBytes: large, AtEnd: true}
+	if err := takeRun(t.Context(), server, m, t.TempDir(), p, defaultKnobs, 1); err != nil {
+		t.Fatal(err)
+	}
+	got := m.requests["artifact"] + 1 // which the queue has sent
+	for kind, n := range m.requests {
+		if strings.HasPrefix(kind, http.MethodPost+" ") {
+			got += n
+		}
+	}
+	if want := partRequests(large, part); got != float64(want) {
+		t.Errorf("%.0f requests, want %d: %v", got, want, m.requests)
 	}
 }
 
