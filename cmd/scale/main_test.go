@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 
 // A run on loopback stores what the profile says, and the bytes are counted.
 func TestMeasure(t *testing.T) {
+	t.Parallel()
 	p := profile{Name: "short", Length: 10 * time.Second, Line: 100, Every: 20 * time.Millisecond, Artifacts: 5, ArtifactBytes: 1000}
 	m, err := measure(t.Context(), p, defaultKnobs, 10, t.TempDir())
 	if err != nil {
@@ -56,7 +57,8 @@ func TestMeasure(t *testing.T) {
 
 // A large artifact takes as many requests in parts as the report says.
 func TestParts(t *testing.T) {
-	const part, large = 5 << 20, 12 << 20
+	t.Parallel()
+	const part, large = 5 << 20, 6 << 20
 	server, err := agenttest.New(t.TempDir(), agenttest.Options{MultipartFrom: part, PartSize: part})
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +84,7 @@ func TestParts(t *testing.T) {
 
 // A process with some runs is measured while they are under way.
 func TestMeasureCrowd(t *testing.T) {
+	t.Parallel()
 	c, err := measureCrowd(t.Context(), 3, 200*time.Millisecond, t.TempDir())
 	if err != nil {
 		t.Fatal(err)

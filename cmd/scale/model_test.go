@@ -26,8 +26,8 @@ func TestModel(t *testing.T) {
 	atEnd := defaultKnobs
 	atEnd.AtEnd = true
 	// No run ends at a multiple of half a claim: whether that one comes is chance.
-	hour := profile{Name: "hour", Length: 61 * time.Minute, Line: 800, Every: 10 * time.Second, Artifacts: 20, ArtifactBytes: 1000}
-	busy := profile{Name: "busy", Length: 3 * time.Minute, Line: 100, Every: 100 * time.Millisecond}
+	hour := profile{Name: "hour", Length: 61 * time.Minute, Line: 1600, Every: 20 * time.Second, Artifacts: 20, ArtifactBytes: 1000}
+	busy := profile{Name: "busy", Length: 2 * time.Minute, Line: 100, Every: 100 * time.Millisecond}
 	for _, c := range []struct {
 		name string
 		p    profile
