@@ -55,7 +55,7 @@
 //	bytes sent to the storage            344 kB   9.8 MB   5.9 MB   an index is 2 kB, of a log that gzips well
 //	GETs of one reader who follows          540     2490      780   time, as the flushes
 //
-// A process takes 18 MB with one run, and with more that share an [upload.Client] and a [Pool], as in the sidecar, 75 kB, 5 goroutines
+// A process takes 18 MB with one run, and with more that share an [upload.Client] and a [Pool], as in the sidecar, 55 to 75 kB, 5 goroutines
 // and 2 descriptors for each; they keep some 50 connections together.
 //
 // Of 100,000 such runs at once (half of them quiet, 30 % chatty, 20 % tests; one reader for ten of them), 130 begin each second. S3 takes
