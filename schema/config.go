@@ -52,22 +52,22 @@ type ConfigLog struct {
 // ConfigRun are the settings of the commands that run a command as a task.
 type ConfigRun struct {
 	ConfigLog
-	Artifact      []string `json:"artifact,omitempty" jsonschema_description:"Artifacts to store when the command has ended: NAME=PATH, a folder, or a glob."`
-	Exclude       []string `json:"exclude,omitempty" jsonschema_description:"Globs of what is left out of folders and globs of artifacts."`
-	Symlinks      string   `json:"symlinks,omitempty" jsonschema:"enum=inside,enum=follow,enum=skip" jsonschema_description:"Which symbolic links among the artifacts are followed."`
-	Gzip          string   `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
-	Grace         Duration `json:"grace,omitempty" jsonschema_description:"How long the run has to end after the first SIGINT or SIGTERM."`
-	LogLimit      Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
-	FlushInterval Duration `json:"flush-interval,omitempty" jsonschema_description:"The least time between two flushes of a live log."`
-	Timeout       Duration `json:"timeout,omitempty" jsonschema_description:"How long the command may run; 0 is no limit."`
-	Stream        string   `json:"stream,omitempty" jsonschema_description:"Address, host:port, at which the log is served to readers while it is written."`
-	StreamURL     string   `json:"stream-url,omitempty" jsonschema_description:"URL at which readers reach that address."`
-	RedactEnv     []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
-	RedactFile    string   `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
-	BWLimit       Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
-	Progress      string   `json:"progress,omitempty" jsonschema:"enum=auto,enum=plain,enum=off" jsonschema_description:"How the progress of uploads is shown."`
-	ReadBack      bool     `json:"read-back,omitempty" jsonschema_description:"Whether artifacts are read back from where readers find them."`
-	Settle        Duration `json:"settle,omitempty" jsonschema_description:"How long an artifact must not have changed to be uploaded before the end; 0 is at the end."`
+	Artifact   []string `json:"artifact,omitempty" jsonschema_description:"Artifacts to store when the command has ended: NAME=PATH, a folder, or a glob."`
+	Exclude    []string `json:"exclude,omitempty" jsonschema_description:"Globs of what is left out of folders and globs of artifacts."`
+	Symlinks   string   `json:"symlinks,omitempty" jsonschema:"enum=inside,enum=follow,enum=skip" jsonschema_description:"Which symbolic links among the artifacts are followed."`
+	Gzip       string   `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
+	Grace      Duration `json:"grace,omitempty" jsonschema_description:"How long the run has to end after the first SIGINT or SIGTERM."`
+	LogLimit   Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	FlushEvery Duration `json:"flush-interval,omitempty" jsonschema_description:"The least time between two flushes of a live log."`
+	Timeout    Duration `json:"timeout,omitempty" jsonschema_description:"How long the command may run; 0 is no limit."`
+	Stream     string   `json:"stream,omitempty" jsonschema_description:"Address, host:port, at which the log is served to readers while it is written."`
+	StreamURL  string   `json:"stream-url,omitempty" jsonschema_description:"URL at which readers reach that address."`
+	RedactEnv  []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
+	RedactFile string   `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
+	BWLimit    Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
+	Progress   string   `json:"progress,omitempty" jsonschema:"enum=auto,enum=plain,enum=off" jsonschema_description:"How the progress of uploads is shown."`
+	ReadBack   bool     `json:"read-back,omitempty" jsonschema_description:"Whether artifacts are read back from where readers find them."`
+	Settle     Duration `json:"settle,omitempty" jsonschema_description:"How long an artifact must not have changed to be uploaded before the end; 0 is at the end."`
 }
 
 // ConfigSimulate are the settings for simulate.
@@ -152,24 +152,24 @@ type ConfigTail struct {
 // ConfigSidecar are the settings for sidecar.
 type ConfigSidecar struct {
 	ConfigLog
-	Queue         string   `json:"queue,omitempty" jsonschema_description:"URL of the queue's API, ending in /v1."`
-	Storage       string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
-	Runs          string   `json:"runs,omitempty" jsonschema_description:"Folder of the run folders."`
-	State         string   `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
-	Report        bool     `json:"report,omitempty" jsonschema_description:"Whether to report runs completed; if not, their workers do."`
-	MaxRuns       int      `json:"max-runs,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many runs may be open at once."`
-	Uploads       int      `json:"uploads,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many artifacts of all runs are uploaded at once."`
-	Settle        Duration `json:"settle,omitempty" jsonschema_description:"How long an artifact must not have changed to be uploaded before the end."`
-	Poll          Duration `json:"poll,omitempty" jsonschema_description:"How often every folder is looked at."`
-	NoEvents      bool     `json:"no-events,omitempty" jsonschema_description:"Whether to do without the system's events of changes."`
-	Grace         Duration `json:"grace,omitempty" jsonschema_description:"How long runs that are finishing have to end after the first SIGINT or SIGTERM."`
-	LogLimit      Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
-	FlushInterval Duration `json:"flush-interval,omitempty" jsonschema_description:"The least time between two flushes of a live log."`
-	Listen        string   `json:"listen,omitempty" jsonschema_description:"Address at which health, metrics and status are served; a port alone is one of 127.0.0.1."`
-	BWLimit       Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
-	RedactEnv     []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
-	RedactFile    string   `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
-	SocketDir     string   `json:"socket-dir,omitempty" jsonschema_description:"Folder of the socket for the commands of runs."`
+	Queue      string   `json:"queue,omitempty" jsonschema_description:"URL of the queue's API, ending in /v1."`
+	Storage    string   `json:"storage,omitempty" jsonschema_description:"URL of the task storage, as readers see it."`
+	Runs       string   `json:"runs,omitempty" jsonschema_description:"Folder of the run folders."`
+	State      string   `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
+	Report     bool     `json:"report,omitempty" jsonschema_description:"Whether to report runs completed; if not, their workers do."`
+	MaxRuns    int      `json:"max-runs,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many runs may be open at once."`
+	Uploads    int      `json:"uploads,omitempty" jsonschema:"minimum=1" jsonschema_description:"How many artifacts of all runs are uploaded at once."`
+	Settle     Duration `json:"settle,omitempty" jsonschema_description:"How long an artifact must not have changed to be uploaded before the end."`
+	Poll       Duration `json:"poll,omitempty" jsonschema_description:"How often every folder is looked at."`
+	NoEvents   bool     `json:"no-events,omitempty" jsonschema_description:"Whether to do without the system's events of changes."`
+	Grace      Duration `json:"grace,omitempty" jsonschema_description:"How long runs that are finishing have to end after the first SIGINT or SIGTERM."`
+	LogLimit   Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	FlushEvery Duration `json:"flush-interval,omitempty" jsonschema_description:"The least time between two flushes of a live log."`
+	Listen     string   `json:"listen,omitempty" jsonschema_description:"Address at which health, metrics and status are served; a port alone is one of 127.0.0.1."`
+	BWLimit    Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
+	RedactEnv  []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`
+	RedactFile string   `json:"redact-file,omitempty" jsonschema_description:"File whose lines no log may show."`
+	SocketDir  string   `json:"socket-dir,omitempty" jsonschema_description:"Folder of the socket for the commands of runs."`
 }
 
 // ConfigArtifact are the settings for artifact.
