@@ -11,6 +11,7 @@ type Config struct {
 	State      string         `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
 	Grace      Duration       `json:"grace,omitempty" jsonschema_description:"How long runs have to end after the first SIGINT or SIGTERM."`
 	LogLimit   Size           `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	FlushEvery Duration       `json:"flush-interval,omitempty" jsonschema_description:"The least time between two flushes of a live log."`
 	Exclude    []string       `json:"exclude,omitempty" jsonschema_description:"Globs of what is left out of folders and globs of artifacts."`
 	Symlinks   string         `json:"symlinks,omitempty" jsonschema:"enum=inside,enum=follow,enum=skip" jsonschema_description:"Which symbolic links among the artifacts are followed."`
 	Gzip       string         `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
