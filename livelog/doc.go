@@ -85,5 +85,5 @@
 //	 10 MB/s           6637    3251     3285         10900           1.0     36000
 //
 // and each reader asks for the index some 5300 times an hour while output flows, and 1800 times while it does not; many answers
-// are a 304 without a body.
+// are a 304 without a body. [NewForecast] computes it for other logs.
 package livelog

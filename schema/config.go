@@ -11,6 +11,7 @@ type Config struct {
 	State      string         `json:"state,omitempty" jsonschema_description:"Folder that keeps the state of runs."`
 	Grace      Duration       `json:"grace,omitempty" jsonschema_description:"How long runs have to end after the first SIGINT or SIGTERM."`
 	LogLimit   Size           `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	FlushEvery Duration       `json:"flush-interval,omitempty" jsonschema_description:"The least time between two flushes of a live log."`
 	Exclude    []string       `json:"exclude,omitempty" jsonschema_description:"Globs of what is left out of folders and globs of artifacts."`
 	Symlinks   string         `json:"symlinks,omitempty" jsonschema:"enum=inside,enum=follow,enum=skip" jsonschema_description:"Which symbolic links among the artifacts are followed."`
 	Gzip       string         `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
@@ -58,6 +59,7 @@ type ConfigRun struct {
 	Gzip       string   `json:"gzip,omitempty" jsonschema:"enum=auto,enum=off" jsonschema_description:"Whether artifacts are stored gzipped where that saves a tenth."`
 	Grace      Duration `json:"grace,omitempty" jsonschema_description:"How long the run has to end after the first SIGINT or SIGTERM."`
 	LogLimit   Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	FlushEvery Duration `json:"flush-interval,omitempty" jsonschema_description:"The least time between two flushes of a live log."`
 	Timeout    Duration `json:"timeout,omitempty" jsonschema_description:"How long the command may run; 0 is no limit."`
 	Stream     string   `json:"stream,omitempty" jsonschema_description:"Address, host:port, at which the log is served to readers while it is written."`
 	StreamURL  string   `json:"stream-url,omitempty" jsonschema_description:"URL at which readers reach that address."`
@@ -165,6 +167,7 @@ type ConfigSidecar struct {
 	NoEvents   bool     `json:"no-events,omitempty" jsonschema_description:"Whether to do without the system's events of changes."`
 	Grace      Duration `json:"grace,omitempty" jsonschema_description:"How long runs that are finishing have to end after the first SIGINT or SIGTERM."`
 	LogLimit   Size     `json:"log-limit,omitempty" jsonschema_description:"How many bytes a log may have before it is cut in the middle; 0 is no limit."`
+	FlushEvery Duration `json:"flush-interval,omitempty" jsonschema_description:"The least time between two flushes of a live log."`
 	Listen     string   `json:"listen,omitempty" jsonschema_description:"Address at which health, metrics and status are served; a port alone is one of 127.0.0.1."`
 	BWLimit    Rate     `json:"bwlimit,omitempty" jsonschema_description:"How many bytes per second all artifacts of the process together are uploaded with; 0 is no limit."`
 	RedactEnv  []string `json:"redact-env,omitempty" jsonschema_description:"Patterns of names of environment variables whose values no log may show."`

@@ -44,7 +44,7 @@ func sidecarCommand(io *stdio) *cli.Command {
 			&cli.BoolFlag{Name: "no-events", Usage: "do not rely on the system to tell of changes at all, as on network filesystems; --poll is how fast things go then", Sources: env("no-events")},
 			&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long runs that are finishing have to end after the first SIGINT or SIGTERM; a second one ends them at once", Sources: env("grace")},
 			&cli.StringFlag{Name: "socket-dir", Usage: "serve a socket in `DIR`, for 'artifact upload', 'redact add' and 'status' of the runs; DIR is made if need be, for our user alone", DefaultText: "none", Sources: env("socket-dir")},
-			logLimitFlag(), bandwidthFlag(),
+			logLimitFlag(), flushFlag(), bandwidthFlag(),
 		}, slices.Concat(redactFlags(), operationsFlags(), logFlags())...),
 		Action: func(ctx context.Context, cmd *cli.Command) error { return serveSidecar(ctx, cmd, io) },
 	}
@@ -108,6 +108,10 @@ func newSidecar(cmd *cli.Command, io *stdio, counters *ops.Counters) (*sidecar.S
 	if err != nil {
 		return nil, err
 	}
+	publish, err := flushes(cmd)
+	if err != nil {
+		return nil, err
+	}
 	redact, err := secrets(cmd, os.Environ(), logger)
 	if err != nil {
 		return nil, err
@@ -127,7 +131,7 @@ func newSidecar(cmd *cli.Command, io *stdio, counters *ops.Counters) (*sidecar.S
 	s, err := sidecar.New(q, runs, sidecar.Options{
 		State: state, WorkerReports: !cmd.Bool("report"), MaxRuns: cmd.Int("max-runs"), Uploads: cmd.Int("uploads"),
 		Settle: cmd.Duration("settle"), Poll: poll(cmd), NoEvents: cmd.Bool("no-events"), Grace: cmd.Duration("grace"),
-		Run: agent.Options{Uploader: uploads, Storage: storage, LogLimit: limit, Redact: redact}, Logger: logger, Counters: counters,
+		Run: agent.Options{Uploader: uploads, Storage: storage, LogLimit: limit, Publish: publish, Redact: redact}, Logger: logger, Counters: counters,
 	})
 	if err != nil {
 		return nil, failure(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent"
 	"github.com/taskcluster/upload-agent/agent/queue"
+	"github.com/taskcluster/upload-agent/livelog"
 	"github.com/taskcluster/upload-agent/schema"
 	"github.com/taskcluster/upload-agent/upload"
 )
@@ -35,8 +36,9 @@ type taskRun struct {
 	readBack  bool
 	timeout   time.Duration // of the command; 0: none
 	grace     time.Duration
-	redact    []string      // secrets, which no log may show
-	logLimit  int64         // as agent.Options have it
+	redact    []string // secrets, which no log may show
+	logLimit  int64    // as agent.Options have it
+	publish   livelog.PublishOptions
 	stream    *streamServer // serves the log; nil: nobody does
 	// work does what the task is for.
 	work func(ctx context.Context, signals <-chan os.Signal, run *agent.Run) (exit, error)
@@ -54,7 +56,7 @@ func runFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "upload an artifact while the command still runs once nobody has written to it for so long, and again if it changes later; 0: all of them when it has ended", Sources: env("settle")},
 		&cli.DurationFlag{Name: "timeout", Usage: "how long COMMAND may run: then it gets a SIGTERM, and a --grace later a SIGKILL; the exit status is 124", DefaultText: "for ever", Sources: env("timeout")},
 		&cli.DurationFlag{Name: "grace", Value: 30 * time.Second, Usage: "how long the run has to end after the first SIGINT or SIGTERM (a second one ends it at once), and how long an output is waited for that COMMAND left open", Sources: env("grace")},
-		logLimitFlag(), bandwidthFlag(), progressFlag(), readBackFlag(),
+		logLimitFlag(), flushFlag(), bandwidthFlag(), progressFlag(), readBackFlag(),
 	}, streamFlags(), redactFlags(), logFlags())
 }
 
@@ -75,6 +77,9 @@ func (t *taskRun) apply(cmd *cli.Command) (err error) {
 		return usageError(fmt.Errorf("--timeout %v: want more than nothing, such as 30m", t.timeout))
 	}
 	if t.logLimit, err = logLimit(cmd); err != nil {
+		return err
+	}
+	if t.publish, err = flushes(cmd); err != nil {
 		return err
 	}
 	if t.logger, err = t.io.logger(cmd); err != nil {
@@ -112,7 +117,7 @@ func (t *taskRun) run(ctx context.Context) error {
 	defer stop()
 
 	run, err := agent.Start(ctx, t.queue, t.claim, agent.Options{
-		StateDir: t.stateDir, Storage: t.storage, Uploader: t.uploads, Redact: t.redact, LogLimit: t.logLimit, Stream: t.stream.logs(), Logger: t.logger,
+		StateDir: t.stateDir, Storage: t.storage, Uploader: t.uploads, Redact: t.redact, LogLimit: t.logLimit, Publish: t.publish, Stream: t.stream.logs(), Logger: t.logger,
 		ReadBack: t.readBack, Observer: t.progress.tally.observer(""),
 	})
 	if err != nil {
