@@ -287,6 +287,10 @@ func (s suite) checksum(t *testing.T) {
 	sum := md5.Sum(data)
 	g := s.grant(t, w)
 	g.Header = http.Header{"Content-Md5": {base64.StdEncoding.EncodeToString(sum[:])}}
+	if e, ok := s.storage.(*embedded); ok && e.signature == "v2" {
+		s.refused(t, g, w.name, len(data), upload.ErrDenied, upload.PutOptions{}) // right or wrong, it breaks the signature
+		return
+	}
 	s.refused(t, g, w.name, len(data), upload.ErrDigest, upload.PutOptions{})
 	if _, err := client(t).Put(within(t), g, upload.Bytes(data), upload.PutOptions{}); err != nil {
 		t.Error(err)
@@ -376,14 +380,28 @@ func (s suite) abort(t *testing.T) {
 
 func TestEmbeddedStorage(t *testing.T) {
 	t.Parallel()
-	testStorage(t, &embedded{t: t, rigs: map[time.Duration]*partsRig{}, granted: map[string]*partsRig{}})
+	testStorage(t, newEmbedded(t, "v4"))
+}
+
+// The first queue's signatures, of version 2, are broken by any header that they do not cover: whatever Put adds, they let in. Credentials of a bucket know no version 2.
+func TestEmbeddedStorageWithVersion2(t *testing.T) {
+	t.Parallel()
+	s := newEmbedded(t, "v2")
+	for _, kind := range []string{"single", "multipart"} {
+		t.Run(kind, suite{s, kind}.run)
+	}
 }
 
 // embedded is the storage of agenttest, with a server for each life of a grant.
 type embedded struct {
-	t       *testing.T
-	rigs    map[time.Duration]*partsRig
-	granted map[string]*partsRig // by name
+	t         *testing.T
+	signature string
+	rigs      map[time.Duration]*partsRig
+	granted   map[string]*partsRig // by name
+}
+
+func newEmbedded(t *testing.T, signature string) *embedded {
+	return &embedded{t: t, signature: signature, rigs: map[time.Duration]*partsRig{}, granted: map[string]*partsRig{}}
 }
 
 func (s *embedded) Grant(ctx context.Context, w wanted) (upload.Grant, error) {
@@ -393,7 +411,7 @@ func (s *embedded) Grant(ctx context.Context, w wanted) (upload.Grant, error) {
 	}
 	r := s.rigs[life]
 	if r == nil {
-		r = newPartsRig(s.t, "", agenttest.Options{ArtifactURLLife: life})
+		r = newPartsRig(s.t, "", agenttest.Options{ArtifactURLLife: life, Signature: s.signature})
 		s.rigs[life] = r
 	}
 	s.granted[w.name] = r

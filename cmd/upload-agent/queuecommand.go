@@ -16,7 +16,7 @@ func queueCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "queue",
 		Usage:     "run the embedded queue and storage alone, to develop a worker against",
-		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--amqp URL] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
+		UsageText: "upload-agent queue --dir DIR [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--signature v2] [--quirks-2014] [--amqp URL] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
 		Description: "The queue keeps its tasks in memory: what is in DIR from before can be read (tail, inspect), not claimed.\n" +
 			"Prints the two URLs, and then every message that the queue publishes. 'upload-agent events' prints them elsewhere.\n" +
 			"With --amqp they go to a RabbitMQ, too; while that is away they wait in memory. Whoever asks the queue for its\n" +
