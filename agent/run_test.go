@@ -84,7 +84,7 @@ func TestRunFromClaimToCompleted(t *testing.T) {
 		t.Errorf("statistics = %+v", s)
 	}
 
-	logs, err := r.storage.Logs(r.ctx(), r.claim.Task(), 0)
+	logs, err := r.storage.Logs(r.ctx(), r.claim.Task(), r.claim.RunID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestReaderSeesLinesWhileTheTaskRuns(t *testing.T) {
 	r := newRig(t, agenttest.Options{})
 	run := r.start(t.Context())
 	eventually(t, "logs.json", func() bool { return r.stored("logs.json") != nil })
-	logs, err := r.storage.Logs(r.ctx(), r.claim.Task(), 0)
+	logs, err := r.storage.Logs(r.ctx(), r.claim.Task(), r.claim.RunID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -520,7 +520,7 @@ func TestFinishStoresEverythingAndReportsNothing(t *testing.T) {
 		t.Errorf("reported: %+v, state %s", summary, r.state())
 	}
 	// The worker reports by itself: everything is there.
-	if _, err := r.queue.Completed(r.ctx(), r.claim.Task(), schema.CompletedRequest{RunID: 0, Success: true, Worker: r.claim.Worker}); err != nil {
+	if _, err := r.queue.Completed(r.ctx(), r.claim.Task(), schema.CompletedRequest{RunID: r.claim.RunID, Success: true, Worker: r.claim.Worker}); err != nil {
 		t.Fatal(err)
 	}
 	r.checkHistory()
