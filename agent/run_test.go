@@ -98,7 +98,7 @@ func TestRunFromClaimToCompleted(t *testing.T) {
 		t.Errorf("live log: %d bytes, %v; want %d equal ones", len(live), err, text.Len())
 	}
 	resolution, err := r.storage.Resolution(r.ctx(), r.claim.Task())
-	if err != nil || !resolution.Success || resolution.RunID != 0 {
+	if err != nil || !resolution.Success || resolution.RunID != r.claim.RunID {
 		t.Errorf("resolution = %+v, %v", resolution, err)
 	}
 	if left, _ := os.ReadDir(r.options.StateDir); len(left) > 0 {
@@ -277,7 +277,8 @@ func TestGivingUp(t *testing.T) {
 			r := newRig(t, agenttest.Options{})
 			r.options.GiveUpAfter = time.Second // result.json is refused for longer
 			run := r.start(t.Context())
-			eventually(t, "the log", func() bool { return r.stored("logs.json") != nil })
+			io.WriteString(run.Log("terminal.log"), "a line\n")
+			eventually(t, "the log", func() bool { return r.stored("artifacts/"+livelog.IndexName("terminal.log")) != nil }) // logs.json may be earlier than its grants
 			r.inject(row.fault)
 			if err := run.AddArtifact("a", upload.Bytes([]byte("a")), agent.ArtifactOptions{}); err != nil {
 				t.Fatal(err)
