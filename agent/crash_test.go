@@ -164,7 +164,7 @@ func (c *crashing) check(died, resumed error) {
 		if contains(path, string(c.claim.Task())) {
 			c.t.Errorf("left behind: %s", path)
 		}
-		if bytes.Contains(body, []byte("X-Amz-Signature")) {
+		if bytes.Contains(body, []byte("Signature=")) {
 			c.t.Errorf("a signed URL is in %s", path)
 		}
 	}

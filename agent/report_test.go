@@ -100,9 +100,9 @@ func TestNoReportWithoutResultDocument(t *testing.T) {
 // After a 404 to the report, the record decides: whose run it names, and nothing else.
 func TestReportIsSettledByTheRecord(t *testing.T) {
 	type run = schema.Run
-	ours := run{RunID: 0, Worker: schema.Worker{WorkerGroup: "group", WorkerID: "worker"}}
-	laterOfOurs := run{RunID: 1, Worker: ours.Worker}
-	ofAnother := run{RunID: 0, Worker: schema.Worker{WorkerGroup: "group", WorkerID: "another"}}
+	ours := run{RunID: firstRun(), Worker: schema.Worker{WorkerGroup: "group", WorkerID: "worker"}}
+	laterOfOurs := run{RunID: firstRun() + 1, Worker: ours.Worker}
+	ofAnother := run{RunID: firstRun(), Worker: schema.Worker{WorkerGroup: "group", WorkerID: "another"}}
 	const completed, unknown, lost = "completed", "unknown", "lost"
 	for name, row := range map[string]struct {
 		resolution *run // that completed the task; nil: there is none

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -12,7 +13,9 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,7 +42,7 @@ type rig struct {
 // newRig starts a server and claims a task. Everything that waits is short.
 func newRig(t *testing.T, o agenttest.Options) *rig {
 	t.Helper()
-	server, err := agenttest.New(t.TempDir(), o)
+	server, err := agenttest.New(t.TempDir(), asAsked(o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +109,31 @@ func (r *rig) between(handle func(http.ResponseWriter, *http.Request) bool) {
 }
 
 // path is where the storage keeps an object of the run.
-func (r *rig) path(name string) string { return string(r.claim.Task()) + "/runs/0/" + name }
+func (r *rig) path(name string) string {
+	return fmt.Sprintf("%s/runs/%d/%s", r.claim.Task(), r.claim.RunID, name)
+}
+
+// firstRun is the number of a task's first run.
+func firstRun() schema.RunID {
+	if asAsked(agenttest.Options{}).Quirks2014 {
+		return 1
+	}
+	return 0
+}
+
+var expiry = regexp.MustCompile(`([?&])(X-Amz-Date|Expires)=[0-9TZ]+`)
+
+// lapse lets the URLs of the claim say that they expired in 2014. Nobody has signed that.
+func (r *rig) lapse() {
+	for _, u := range []*schema.SignedURL{&r.claim.LogsPutURL, &r.claim.ResultPutURL} {
+		*u = schema.NewSignedURL(expiry.ReplaceAllStringFunc(u.Reveal(), func(found string) string {
+			if strings.Contains(found, "Date") {
+				return found[:1] + "X-Amz-Date=20140401T000000Z"
+			}
+			return found[:1] + "Expires=1396310400"
+		}))
+	}
+}
 
 // stored reads an object of the run; nil if it is not stored.
 func (r *rig) stored(name string) []byte {

@@ -84,7 +84,7 @@ func TestRunFromClaimToCompleted(t *testing.T) {
 		t.Errorf("statistics = %+v", s)
 	}
 
-	logs, err := r.storage.Logs(r.ctx(), r.claim.Task(), 0)
+	logs, err := r.storage.Logs(r.ctx(), r.claim.Task(), r.claim.RunID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestRunFromClaimToCompleted(t *testing.T) {
 		t.Errorf("live log: %d bytes, %v; want %d equal ones", len(live), err, text.Len())
 	}
 	resolution, err := r.storage.Resolution(r.ctx(), r.claim.Task())
-	if err != nil || !resolution.Success || resolution.RunID != 0 {
+	if err != nil || !resolution.Success || resolution.RunID != r.claim.RunID {
 		t.Errorf("resolution = %+v, %v", resolution, err)
 	}
 	if left, _ := os.ReadDir(r.options.StateDir); len(left) > 0 {
@@ -131,7 +131,7 @@ func TestReaderSeesLinesWhileTheTaskRuns(t *testing.T) {
 	r := newRig(t, agenttest.Options{})
 	run := r.start(t.Context())
 	eventually(t, "logs.json", func() bool { return r.stored("logs.json") != nil })
-	logs, err := r.storage.Logs(r.ctx(), r.claim.Task(), 0)
+	logs, err := r.storage.Logs(r.ctx(), r.claim.Task(), r.claim.RunID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,8 @@ func TestGivingUp(t *testing.T) {
 			r := newRig(t, agenttest.Options{})
 			r.options.GiveUpAfter = time.Second // result.json is refused for longer
 			run := r.start(t.Context())
-			eventually(t, "the log", func() bool { return r.stored("logs.json") != nil })
+			io.WriteString(run.Log("terminal.log"), "a line\n")
+			eventually(t, "the log", func() bool { return r.stored("artifacts/"+livelog.IndexName("terminal.log")) != nil }) // logs.json may be earlier than its grants
 			r.inject(row.fault)
 			if err := run.AddArtifact("a", upload.Bytes([]byte("a")), agent.ArtifactOptions{}); err != nil {
 				t.Fatal(err)
@@ -520,7 +521,7 @@ func TestFinishStoresEverythingAndReportsNothing(t *testing.T) {
 		t.Errorf("reported: %+v, state %s", summary, r.state())
 	}
 	// The worker reports by itself: everything is there.
-	if _, err := r.queue.Completed(r.ctx(), r.claim.Task(), schema.CompletedRequest{RunID: 0, Success: true, Worker: r.claim.Worker}); err != nil {
+	if _, err := r.queue.Completed(r.ctx(), r.claim.Task(), schema.CompletedRequest{RunID: r.claim.RunID, Success: true, Worker: r.claim.Worker}); err != nil {
 		t.Fatal(err)
 	}
 	r.checkHistory()

@@ -27,7 +27,7 @@ type canaries struct {
 	seen *syncBuffer
 }
 
-var signature = regexp.MustCompile(`X-Amz-Signature=([0-9a-f]{16,})`)
+var signature = regexp.MustCompile(`Signature=([0-9A-Za-z%]{16,})`)
 
 func (c canaries) RoundTrip(r *http.Request) (*http.Response, error) {
 	if found := signature.FindStringSubmatch(r.URL.RawQuery); found != nil {
@@ -97,7 +97,7 @@ func TestSignedURLsShowUpNowhere(t *testing.T) {
 			}
 			shown.WriteString(r.log.String())
 
-			if strings.Contains(shown.String(), "X-Amz-Signature") {
+			if strings.Contains(shown.String(), "Signature=") {
 				t.Error("something like a signed URL is shown")
 			}
 			for _, canary := range strings.Fields(seen.String()) {
@@ -131,6 +131,9 @@ func leftBehind(t *testing.T, dir string, shown *strings.Builder) {
 // The errors of the queue's client do not show the URLs of its answers either.
 func TestRefusedReclaimShowsNoURL(t *testing.T) {
 	r := newRig(t, agenttest.Options{})
+	if err := r.server.LoseClaim(r.claim.Task()); err != nil {
+		t.Fatal(err)
+	}
 	_, err := r.queue.Reclaim(r.ctx(), r.claim.Task(), 7, schema.Worker{WorkerGroup: "g", WorkerID: "w"})
 	if !errors.Is(err, queue.ErrNotFound) || strings.Contains(fmt.Sprintf("%+v", err), "Signature") {
 		t.Errorf("Reclaim = %+v", err)

@@ -51,7 +51,7 @@ type ending struct {
 }
 
 func newHistory(s *scenario) history {
-	h := history{scenario: s, secrets: &simSecrets{seen: map[string]bool{}}, shown: &syncBuffer{}, added: map[string]*simArtifact{}, unsure: map[string]bool{}}
+	h := history{scenario: s, secrets: &simSecrets{seen: map[string]bool{}, v2: s.v2}, shown: &syncBuffer{}, added: map[string]*simArtifact{}, unsure: map[string]bool{}}
 	for _, name := range s.names {
 		h.logs = append(h.logs, &simLog{name: name, read: make(chan struct{})})
 	}
@@ -70,7 +70,7 @@ func (h *history) stored(name string) []byte {
 // completed says that the queue has recorded the run as completed.
 func (h *history) completed() bool {
 	resolution, ok := h.resolution()
-	return ok && resolution.RunID == 0
+	return ok && resolution.RunID == h.scenario.first()
 }
 
 // resolution is what the queue has recorded, if it has.

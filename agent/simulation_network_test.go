@@ -185,12 +185,13 @@ func simSleep(ctx context.Context, d time.Duration) bool {
 type simSecrets struct {
 	mu   sync.Mutex
 	seen map[string]bool // the first 16 digits of each
+	v2   bool            // there are other digits than those of version 4
 }
 
-var simSignature = regexp.MustCompile(`X-Amz-Signature=([0-9a-f]{16})`)
+var simSignature = regexp.MustCompile(`Signature=([0-9A-Za-z%]{16})`)
 
 func (s *simSecrets) note(text string) {
-	i := strings.Index(text, "X-Amz-Signature=")
+	i := strings.Index(text, "Signature=")
 	if i < 0 {
 		return
 	}
@@ -202,14 +203,14 @@ func (s *simSecrets) note(text string) {
 
 // in tells what secret a text holds, "" for none.
 func (s *simSecrets) in(text []byte) string {
-	if bytes.Contains(text, []byte("X-Amz-Signature")) {
-		return "X-Amz-Signature"
+	if bytes.Contains(text, []byte("Signature=")) {
+		return "Signature="
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	run := 0
 	for i, c := range text {
-		if '0' <= c && c <= '9' || 'a' <= c && c <= 'f' {
+		if '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || s.v2 && ('g' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '%') {
 			if run++; run >= 16 && s.seen[string(text[i-15:i+1])] {
 				return string(text[i-15 : i+1])
 			}

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
@@ -56,7 +57,7 @@ func simulate(s *scenario, dir string, judge func(*history)) error {
 		late += s.jump // nobody knows of a jump before the next answer
 	}
 	server, err := agenttest.New(dir, agenttest.Options{
-		Listen: m.network.listen, ClaimLength: s.claim, Faults: plan, Clock: s.clock(m.began), LateReport: late,
+		Listen: m.network.listen, ClaimLength: s.claim, Faults: plan, Clock: s.clock(m.began), LateReport: late, Quirks2014: s.quirks, Signature: s.signature(),
 	})
 	if err != nil {
 		return err
@@ -67,7 +68,7 @@ func simulate(s *scenario, dir string, judge func(*history)) error {
 	if err != nil {
 		return err
 	}
-	m.task, m.folder = status.TaskID, string(status.TaskID)+"/runs/0/"
+	m.task, m.folder = status.TaskID, fmt.Sprintf("%s/runs/%d/", status.TaskID, s.first())
 	for _, f := range s.faults {
 		if err := server.Inject(f); err != nil {
 			return err
@@ -119,7 +120,7 @@ func (m *simulation) compete(ctx context.Context) {
 		panic(err) // the server's own URL
 	}
 	var claim schema.Claim
-	for claim.RunID == 0 { // the first run is ours
+	for claim.RunID <= m.first() { // which is ours
 		if !simSleep(ctx, m.claim/3) {
 			return
 		}
@@ -196,7 +197,7 @@ func (m *simulation) liveThrough() {
 	ctx, cancel := context.WithTimeout(l.ctx, simPatience)
 	claim, err := l.queue.Claim(ctx, m.task, schema.Worker{WorkerGroup: "group", WorkerID: "worker"})
 	cancel()
-	if err != nil || claim.RunID != 0 {
+	if err != nil || claim.RunID != m.first() {
 		l.end(nil)
 		return // there never was a run
 	}
@@ -249,4 +250,6 @@ func (m *simulation) crash() *crash {
 	return nil
 }
 
-func (m *simulation) stateFolder() string { return filepath.Join(simState, string(m.task)+"-0") }
+func (m *simulation) stateFolder() string {
+	return filepath.Join(simState, fmt.Sprintf("%s-%d", m.task, m.first()))
+}

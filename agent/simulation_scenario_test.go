@@ -9,6 +9,7 @@ import (
 
 	"github.com/taskcluster/upload-agent/agent/agenttest"
 	"github.com/taskcluster/upload-agent/livelog"
+	"github.com/taskcluster/upload-agent/schema"
 )
 
 // scenario is what one seed means: a task, and all that goes wrong while it runs.
@@ -36,6 +37,8 @@ type scenario struct {
 	secondLook  bool // a run that could not be completed is taken up once more
 	readerStart time.Duration
 	readerPoll  time.Duration // the least between two looks
+	quirks      bool          // the queue is the first one
+	v2          bool          // and so are the signatures of URLs
 }
 
 // simStep is one thing that the worker does: it writes a piece of a log, or adds an artifact.
@@ -112,7 +115,45 @@ func drawScenario(seed uint64) *scenario {
 	if r.IntN(12) == 0 && len(s.diskFaults) == 0 { // a disk that is full for a while
 		s.diskFaults = append(s.diskFaults, diskFault{name: "write", kind: pick(r, "ENOSPC", "ENOSPC", "EIO"), from: 5 + r.IntN(60), many: 1 + r.IntN(12), spool: true})
 	}
+	s.drawQuirks(rand.New(rand.NewPCG(seed, 0x717569726b73)))
 	return s
+}
+
+// drawQuirks makes the queue the first one, which grants no name with a space: few are left.
+func (s *scenario) drawQuirks(r *rand.Rand) {
+	s.v2 = r.IntN(3) == 0
+	if s.quirks = r.IntN(3) == 0; !s.quirks {
+		return
+	}
+	s.names = slices.Clone(s.names)
+	for i := range s.names {
+		s.names[i] = strings.ReplaceAll(s.names[i], " ", "_")
+	}
+	bad := r.IntN(8) // the one with this number
+	for _, step := range s.steps {
+		switch a := step.artifact; {
+		case a == nil:
+		case strings.HasPrefix(a.name, fmt.Sprintf("public/%d ", bad)):
+			a.missing = true
+		default:
+			a.name = strings.ReplaceAll(a.name, " ", "_")
+		}
+	}
+}
+
+// first is the number of the task's first run, which is ours.
+func (s *scenario) first() schema.RunID {
+	if s.quirks {
+		return 1
+	}
+	return 0
+}
+
+func (s *scenario) signature() string {
+	if s.v2 {
+		return "v2"
+	}
+	return "v4"
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -377,6 +418,10 @@ func (s *scenario) String() string {
 	if s.reports {
 		b.WriteString(" The worker reports by itself.")
 	}
+	if s.quirks {
+		b.WriteString(" The queue is the first one.")
+	}
+	fmt.Fprintf(&b, " URLs are signed with %s.", s.signature())
 	fmt.Fprintf(&b, " The readers come at %v and look every %v. Second look %t.", s.readerStart, s.readerPoll, s.secondLook)
 	return b.String()
 }

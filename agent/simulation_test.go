@@ -109,6 +109,8 @@ func (c *tally) add(h *history) {
 		}
 	}
 	count("fair", h.scenario.fair())
+	count("of the first queue", h.scenario.quirks)
+	count("signed with version 2", h.scenario.v2)
 	count("completed", h.completed())
 	count("without an outcome", h.concluded)
 	for what, target := range map[string]error{"claim lost": agent.ErrClaimLost, "unknown outcome": agent.ErrUnknownOutcome, "completed before": agent.ErrCompleted, "not begun": agent.ErrNotBegun} {
@@ -118,7 +120,7 @@ func (c *tally) add(h *history) {
 	count("resumed and completed", h.completed() && slices.ContainsFunc(h.endings, func(e ending) bool { return e.call == "resume" && e.err == nil && !e.completed }))
 	count("power cut", h.powerCut)
 	resolution, resolved := h.resolution()
-	count("completed by another", resolved && resolution.RunID > 0)
+	count("completed by another", resolved && resolution.RunID > h.scenario.first())
 	if result, missing, err := h.result(); err == nil {
 		count("incomplete log", len(members(result, "incompleteLogs")) > 0)
 		count("something missing", len(missing) > 0)

@@ -55,7 +55,7 @@ func (m *simulation) report(l *life, run *agent.Run) {
 	ctx, cancel := context.WithTimeout(run.Context(), m.claim/4)
 	defer cancel()
 	// Its answer, if any, is the worker's business.
-	l.queue.Completed(ctx, m.task, schema.CompletedRequest{RunID: 0, Success: m.success, Worker: schema.Worker{WorkerGroup: "group", WorkerID: "worker"}})
+	l.queue.Completed(ctx, m.task, schema.CompletedRequest{RunID: m.first(), Success: m.success, Worker: schema.Worker{WorkerGroup: "group", WorkerID: "worker"}})
 }
 
 // do does one step.

@@ -72,16 +72,23 @@ func (s *streaming) link(name string) string {
 // get begins to read over a connection of its own.
 func (s *streaming) get(link string) *http.Response {
 	s.t.Helper()
+	resp, err := s.tryGet(link)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp
+}
+
+func (s *streaming) tryGet(link string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(s.ctx(), http.MethodGet, link, nil)
 	if err != nil {
-		s.t.Fatal(err)
+		return nil, err
 	}
 	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	if err != nil {
-		s.t.Fatal(err)
+	if err == nil {
+		s.t.Cleanup(func() { resp.Body.Close() })
 	}
-	s.t.Cleanup(func() { resp.Body.Close() })
-	return resp
+	return resp, err
 }
 
 func (s *streaming) status(link string) int {
@@ -124,6 +131,9 @@ func readAll(body io.Reader) <-chan read {
 func TestStreamServesLogsWhileTheyAreWritten(t *testing.T) {
 	s := newStreaming(t, agent.StreamOptions{})
 	names := []string{"terminal.log", "deep/ä b?#%41.log"}
+	if firstRun() > 0 {
+		names[1] = "deep/b?#%41.log" // the first queue grants no other
+	}
 	s.options.Logs = names
 	s.options.Redact = []string{"hunter2!"}
 	run := s.start(t.Context())
@@ -355,7 +365,14 @@ func TestStreamReadersAtTheEnd(t *testing.T) {
 		query := []string{"&follow=1", ""}[i%2]
 		readers.Go(func() {
 			for {
-				resp := s.get(link + query)
+				resp, err := s.tryGet(link + query)
+				if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+					continue // torn before it began
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
 				if resp.StatusCode == http.StatusGone {
 					return
 				}

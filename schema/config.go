@@ -82,6 +82,8 @@ type ConfigSimulate struct {
 	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
 	MultipartFrom Size   `json:"multipart-from,omitempty" jsonschema_description:"Size from which on the queue grants artifacts in parts."`
 	PartSize      Size   `json:"part-size,omitempty" jsonschema_description:"Size of a part."`
+	Signature     string `json:"signature,omitempty" jsonschema:"enum=v2,enum=v4" jsonschema_description:"Version of AWS's signatures in the URLs that the queue hands out."`
+	Quirks2014    bool   `json:"quirks-2014,omitempty" jsonschema_description:"Whether the queue errs as the first one did."`
 }
 
 // ConfigExec are the settings for exec.
@@ -122,6 +124,8 @@ type ConfigQueue struct {
 	Seed          int64  `json:"seed,omitempty" jsonschema:"minimum=0" jsonschema_description:"Seed of the faults."`
 	MultipartFrom Size   `json:"multipart-from,omitempty" jsonschema_description:"Size from which on the queue grants artifacts in parts."`
 	PartSize      Size   `json:"part-size,omitempty" jsonschema_description:"Size of a part."`
+	Signature     string `json:"signature,omitempty" jsonschema:"enum=v2,enum=v4" jsonschema_description:"Version of AWS's signatures in the URLs that the queue hands out."`
+	Quirks2014    bool   `json:"quirks-2014,omitempty" jsonschema_description:"Whether the queue errs as the first one did."`
 }
 
 // ConfigInspect are the settings for inspect.

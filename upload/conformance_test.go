@@ -288,6 +288,10 @@ func (s suite) checksum(t *testing.T) {
 	sum := md5.Sum(data)
 	g := s.grant(t, w)
 	g.Header = http.Header{"Content-Md5": {base64.StdEncoding.EncodeToString(sum[:])}}
+	if e, ok := s.storage.(*embedded); ok && e.options.Signature == "v2" {
+		s.refused(t, g, w.name, len(data), upload.ErrDenied, upload.PutOptions{}) // right or wrong, it breaks the signature
+		return
+	}
 	s.refused(t, g, w.name, len(data), upload.ErrDigest, upload.PutOptions{})
 	if _, err := client(t).Put(within(t), g, upload.Bytes(data), upload.PutOptions{}); err != nil {
 		t.Error(err)
@@ -387,6 +391,12 @@ func TestEmbeddedQueueOfABucket(t *testing.T) {
 	testStorage(t, newEmbedded(t, agenttest.Options{Bucket: &agenttest.Bucket{
 		Endpoint: s.Endpoint, Name: "bucket", Region: s.Region, AccessKeyID: s.AccessKeyID, SecretAccessKey: schema.NewSecret(s.SecretAccessKey),
 	}}), "single", "multipart")
+}
+
+// The first queue's signatures, of version 2, are broken by any header that they do not cover: whatever Put adds, they let in. Credentials of a bucket know no version 2.
+func TestEmbeddedStorageWithVersion2(t *testing.T) {
+	t.Parallel()
+	testStorage(t, newEmbedded(t, agenttest.Options{Signature: "v2"}), "single", "multipart")
 }
 
 func newEmbedded(t *testing.T, o agenttest.Options) *embedded {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"strconv"
@@ -34,9 +35,10 @@ var routes = []route{
 
 // input is what a call was given.
 type input struct {
-	args        []string // what stood for the ":x" of the pattern
-	contentType string
-	body        []byte
+	args         []string // what stood for the ":x" of the pattern
+	contentType  string
+	body         []byte
+	arrivedAfter int // how many claims
 }
 
 func (in input) task() schema.TaskID { return schema.TaskID(in.args[0]) }
@@ -45,10 +47,13 @@ func (in input) task() schema.TaskID { return schema.TaskID(in.args[0]) }
 type refusal struct {
 	status int
 	schema.ErrorAnswer
+	text string // instead of JSON
 }
 
-func refuse(status int, message string) *refusal {
-	return &refusal{status, schema.ErrorAnswer{Message: message}}
+func refuse(status int, message string) *refusal { return refuseFor(status, message, nil) }
+
+func refuseFor(status int, message string, reason any) *refusal {
+	return &refusal{status: status, ErrorAnswer: schema.ErrorAnswer{Message: message, Error: reason}}
 }
 
 // findRoute gives the call that a request makes, nil for none.
@@ -79,7 +84,7 @@ func (rt *route) match(segments []string) (args []string, ok bool) {
 }
 
 // call answers a request to the queue.
-func (s *Server) call(w http.ResponseWriter, r *http.Request, body []byte) {
+func (s *Server) call(w http.ResponseWriter, r *http.Request, body []byte, arrivedAfter int) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.Header().Set("Access-Control-Allow-Headers", "X-Requested-With,Content-Type")
 	rt, args := findRoute(r.Method, r.URL.Path)
@@ -90,7 +95,7 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, body []byte) {
 		fmt.Fprintf(w, "Cannot %s %s\n", r.Method, r.URL.EscapedPath())
 		return
 	}
-	answer, refused := rt.serve(s, input{args: args, contentType: r.Header.Get("Content-Type"), body: body})
+	answer, refused := rt.answer(s, input{args: args, contentType: r.Header.Get("Content-Type"), body: body, arrivedAfter: arrivedAfter})
 	switch {
 	case refused != nil:
 		refused.write(w)
@@ -104,6 +109,25 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, body []byte) {
 		}
 		writeJSON(w, http.StatusOK, data)
 	}
+}
+
+func (rt *route) answer(s *Server, in input) (any, *refusal) {
+	if strings.HasPrefix(rt.pattern, "task/:id/") && s.quirks().badID(in.task()) {
+		return nil, s.serverError(in.args[0], errUnknownTask)
+	}
+	if in.isJSON() {
+		if text := s.quirks().notJSON(in.body); text != "" {
+			return nil, &refusal{status: http.StatusBadRequest, text: text}
+		}
+	}
+	return rt.serve(s, in)
+}
+
+func (s *Server) quirks() quirks { return s.queue.quirks }
+
+func (in input) isJSON() bool {
+	mediaType, _, err := mime.ParseMediaType(in.contentType)
+	return err == nil && mediaType == "application/json"
 }
 
 func encode(answer any) ([]byte, error) {
@@ -121,6 +145,12 @@ func writeJSON(w http.ResponseWriter, status int, data []byte) {
 }
 
 func (f *refusal) write(w http.ResponseWriter) {
+	if f.text != "" {
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(f.status)
+		io.WriteString(w, f.text) // a client that has left is no error of ours
+		return
+	}
 	data, err := json.Marshal(f.ErrorAnswer)
 	if err != nil {
 		data = []byte(`{"message":"Internal Server Error"}`)
@@ -145,18 +175,28 @@ func incident() *refusal {
 // decode reads the body of a call, which must follow its schema.
 func decode[T schema.Document](in input) (T, *refusal) {
 	var want T
-	malformed := refuse(http.StatusBadRequest,
-		"Request payload must follow the schema: http://schemas.taskcluster.net/queue/v1/"+want.SchemaName()+".json#")
-	if mediaType, _, err := mime.ParseMediaType(in.contentType); err != nil || mediaType != "application/json" {
-		malformed.Error = fmt.Sprintf("Content-Type must be application/json, not %q", in.contentType)
-		return want, malformed
+	if !in.isJSON() {
+		return want, malformed[T](fmt.Sprintf("Content-Type must be application/json, not %q", in.contentType))
 	}
 	doc, err := schema.Decode[T]("request", in.body)
 	if err != nil {
-		malformed.Error = err.Error()
-		return want, malformed
+		return want, malformed[T](err.Error())
 	}
 	return doc, nil
+}
+
+// malformed refuses a body that does not follow its schema.
+func malformed[T schema.Document](reason string) *refusal {
+	var want T
+	return refuseFor(http.StatusBadRequest, "Request payload must follow the schema: http://schemas.taskcluster.net/queue/v1/"+want.SchemaName()+".json#", reason)
+}
+
+// checkRun refuses the number of a run that cannot be one.
+func checkRun[T schema.Document](s *Server, run schema.RunID) *refusal {
+	if first := s.quirks().firstRun(); run < first {
+		return malformed[T](fmt.Sprintf("/runId: want at least %d, got %d", first, run))
+	}
+	return nil
 }
 
 // gone is the answer to an error of the queue: 404 with message if the task is not, or no longer, the worker's.
@@ -197,13 +237,11 @@ func (s *Server) scheduleTask(in input) (any, *refusal) {
 	key := string(in.task()) + "/task.json"
 	data, err := s.objects.read(key)
 	if err != nil {
-		return nil, &refusal{http.StatusBadRequest, schema.ErrorAnswer{
-			Message: "Task definition not uploaded!", Error: "Couldn't fetch: " + s.readURL(key)}}
+		return nil, refuseFor(http.StatusBadRequest, "Task definition not uploaded!", "Couldn't fetch: "+s.readURL(key))
 	}
 	def, err := schema.Decode[schema.Task]("task.json", data)
 	if err != nil {
-		return nil, &refusal{http.StatusBadRequest, schema.ErrorAnswer{
-			Message: "Task definition must follow the schema: http://schemas.taskcluster.net/queue/v1/task.json#", Error: err.Error()}}
+		return nil, refuseFor(http.StatusBadRequest, "Task definition must follow the schema: http://schemas.taskcluster.net/queue/v1/task.json#", err.Error())
 	}
 	return schema.StatusAnswer{Status: s.queue.schedule(in.task(), def)}, nil
 }
@@ -221,17 +259,33 @@ func (s *Server) claimTask(in input) (any, *refusal) {
 	if refused != nil {
 		return nil, refused
 	}
-	var status schema.TaskStatus
+	var c claimed
 	var err error
 	if request.RunID == nil {
-		status, err = s.queue.claim(in.task(), request.Worker)
+		c, err = s.queue.claim(in.task(), request.Worker, in.arrivedAfter)
+	} else if refused := checkRun[schema.ClaimRequest](s, *request.RunID); refused != nil {
+		return nil, refused
 	} else {
-		status, err = s.queue.reclaim(in.task(), *request.RunID, request.Worker)
+		c, err = s.queue.reclaim(in.task(), *request.RunID, request.Worker)
 	}
-	if err != nil {
+	switch {
+	case s.quirks().unknownClaim(err):
+		return nil, s.serverError(in.args[0], err)
+	case err != nil:
 		return nil, s.gone(in, err, "Task not found, or already taken")
 	}
-	return s.claimAnswer(status), nil
+	return s.claimAnswer(c), nil
+}
+
+// claimAnswer is the answer to a claim or a reclaim.
+func (s *Server) claimAnswer(c claimed) schema.ClaimAnswer {
+	folder := runPath(c.task, c.run)
+	return schema.ClaimAnswer{
+		Status:       c.told,
+		RunID:        c.run,
+		LogsPutURL:   s.putURL(folder+"logs.json", "application/json", c.until),
+		ResultPutURL: s.putURL(folder+"result.json", "application/json", c.until),
+	}
 }
 
 func (s *Server) claimWork(in input) (any, *refusal) {
@@ -239,11 +293,11 @@ func (s *Server) claimWork(in input) (any, *refusal) {
 	if refused != nil {
 		return nil, refused
 	}
-	status, found := s.queue.claimWork(in.args[0], in.args[1], request.Worker)
+	c, found := s.queue.claimWork(in.args[0], in.args[1], request.Worker)
 	if !found {
 		return nil, nil
 	}
-	return s.claimAnswer(status), nil
+	return s.claimAnswer(c), nil
 }
 
 func (s *Server) artifactURLs(in input) (any, *refusal) {
@@ -251,10 +305,11 @@ func (s *Server) artifactURLs(in input) (any, *refusal) {
 	if refused != nil {
 		return nil, refused
 	}
-	for name := range request.Artifacts {
-		if err := schema.ArtifactName(name); err != nil {
-			return nil, &refusal{http.StatusBadRequest, schema.ErrorAnswer{Message: "Invalid artifact name", Error: err.Error()}}
-		}
+	if refused := checkRun[schema.ArtifactURLsRequest](s, request.RunID); refused != nil {
+		return nil, refused
+	}
+	if refused := s.checkNames(request); refused != nil {
+		return nil, refused
 	}
 	if refused := s.refuseMultipart(request); refused != nil {
 		return nil, refused
@@ -274,7 +329,7 @@ func (s *Server) artifactURLs(in input) (any, *refusal) {
 		}
 		answer.Artifacts[name] = schema.ArtifactURLs{
 			ArtifactPutURL: s.putURL(key, artifact.ContentType, expires),
-			ArtifactURL:    s.readURL(key),
+			ArtifactURL:    s.quirks().artifactURL(s.storageURL, key),
 			ContentType:    artifact.ContentType,
 			Multipart:      parts,
 		}
@@ -282,8 +337,24 @@ func (s *Server) artifactURLs(in input) (any, *refusal) {
 	return answer, nil
 }
 
+// checkNames refuses a request for the sake of one name in it.
+func (s *Server) checkNames(request schema.ArtifactURLsRequest) *refusal {
+	for name := range request.Artifacts {
+		if s.quirks().unsignable(name) {
+			return s.serverError("artifact-urls", fmt.Errorf("artifact name %q would have to be escaped", name))
+		}
+		if err := schema.ArtifactName(name); err != nil {
+			return refuseFor(http.StatusBadRequest, "Invalid artifact name", err.Error())
+		}
+	}
+	return nil
+}
+
 func (s *Server) completeTask(in input) (any, *refusal) {
 	request, refused := decode[schema.CompletedRequest](in)
+	if refused == nil {
+		refused = checkRun[schema.CompletedRequest](s, request.RunID)
+	}
 	if refused != nil {
 		return nil, refused
 	}
@@ -296,9 +367,11 @@ func (s *Server) completeTask(in input) (any, *refusal) {
 
 func (s *Server) rerunTask(in input) (any, *refusal) {
 	status, err := s.queue.rerun(in.task())
-	if err != nil {
-		return nil, &refusal{http.StatusBadRequest, schema.ErrorAnswer{
-			Message: "Task definition not uploaded and never scheduled!", Error: "Couldn't fetch: " + s.readURL(string(in.task())+"/task.json")}}
+	switch {
+	case errors.Is(err, errUnknownTask):
+		return nil, refuseFor(http.StatusBadRequest, "Task definition not uploaded and never scheduled!", "Couldn't fetch: "+s.readURL(string(in.task())+"/task.json"))
+	case err != nil:
+		return nil, s.serverError(in.args[0], err)
 	}
 	return schema.StatusAnswer{Status: status}, nil
 }

@@ -72,8 +72,7 @@ func (s *signer) verifyHeader(r *http.Request, now time.Time) *s3Error {
 	case r.Header.Get("X-Amz-Content-Sha256") != unsignedV4:
 		return &s3Error{status: http.StatusNotImplemented, Code: "NotImplemented", Message: "Only unsigned payloads are simulated."}
 	case !s.matchesHeader(r, known.credentials, signedHeaders, signature, date):
-		return &s3Error{status: http.StatusForbidden, Code: "SignatureDoesNotMatch",
-			Message: "The request signature we calculated does not match the signature you provided. Check your key and signing method."}
+		return errSignature()
 	case !strings.HasPrefix(keyOf(r), known.allowed):
 		return &s3Error{status: http.StatusForbidden, Code: "AccessDenied", Message: "Access Denied"}
 	}

@@ -15,6 +15,21 @@
 // first queue did. The storage behaves as S3 does with presigned version 4 URLs: signature, expiry and
 // content type are verified, errors are XML, ranges and conditional requests are answered.
 //
+// With Options.Quirks2014 the queue is the first one, of April 2014, instead. Its mistakes, as they were recorded:
+//
+//   - Runs count from 1. The first claim uses up a retry; a task with retries: 0 answers 500 to each call after its claim.
+//   - The status in the answer to a claim, and in the running message, is the one from before it; if another task was claimed between the arrival of
+//     the request and its answer, the answer has that task's. The answer to claim-work has the right one.
+//   - Whoever asks may reclaim and complete any run of a running task, and store artifacts of any run of any task.
+//   - A name that has to be escaped makes a request for artifact URLs fail with 500. The others go into the artifact's public URL as
+//     they are: with a "?", "#" or "%41" it answers 404.
+//   - A run counts as running for 15 s after takenUntil (for half of a claim that is shorter than 30 s).
+//   - To claim an unknown task, or to name a malformed one, is a 500; a body that is no JSON is refused in plain text.
+//
+// As it does in any case: a run completed twice is a 404 and an unknown call one in HTML, a failed task has no resolution.json, and the URLs
+// of artifacts are good for 20 minutes unless Options.ArtifactURLLife says otherwise. Its storage wanted Options.Signature "v2", which is apart, as
+// are the grants in parts that it did not know.
+//
 // Both misbehave on cue: a [FaultPlan], parsed from a line such as "put=503:0.3,any=reset:0.1" or made
 // with [Server.Inject], answers errors, resets connections, stalls, redirects and loses answers.
 // The same seed and the same order of requests give the same faults.
@@ -50,5 +65,5 @@
 // [Server.EventsURL], which is no part of the protocol and is never hit by a fault. Package [github.com/taskcluster/upload-agent/agent/agenttest/amqp]
 // publishes them to a RabbitMQ. All events are kept in memory, as all requests are.
 //
-// Not simulated: the state of the queue and of unfinished uploads across restarts, listings, and the first queue's mistakes.
+// Not simulated: the state of the queue and of unfinished uploads across restarts, and listings.
 package agenttest

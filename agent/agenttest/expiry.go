@@ -38,7 +38,7 @@ func (q *queue) nudge() {
 func (q *queue) sweep(now time.Time) (next time.Time) {
 	for _, t := range q.all {
 		q.expire(t, now)
-		if due := t.due(); !due.IsZero() && (next.IsZero() || due.Before(next)) {
+		if due := q.due(t); !due.IsZero() && (next.IsZero() || due.Before(next)) {
 			next = due
 		}
 	}
@@ -46,10 +46,11 @@ func (q *queue) sweep(now time.Time) (next time.Time) {
 }
 
 // due is when the task has to be looked at; zero for a resolved one.
-func (t *task) due() time.Time {
+func (q *queue) due(t *task) time.Time {
+	until := t.status.TakenUntil.Add(q.quirks.lingers(t.claim))
 	switch s := &t.status; {
-	case s.State == schema.Running && s.TakenUntil.Before(s.Deadline):
-		return s.TakenUntil
+	case s.State == schema.Running && until.Before(s.Deadline):
+		return until
 	case s.State == schema.Running || s.State == schema.Pending:
 		return s.Deadline
 	}
@@ -58,7 +59,7 @@ func (t *task) due() time.Time {
 
 // expire fails a task past its deadline, and takes an expired claim away; q.mu is held.
 func (q *queue) expire(t *task, now time.Time) {
-	due := t.due()
+	due := q.due(t)
 	switch {
 	case due.IsZero() || now.Before(due):
 	case due.Equal(t.status.Deadline):
@@ -71,11 +72,12 @@ func (q *queue) expire(t *task, now time.Time) {
 // takeAway ends a run for which its worker did nothing wrong or was silent: somebody else may try. q.mu is held.
 func (q *queue) takeAway(t *task) {
 	q.endUploads(t.status.TaskID, t.run().RunID)
-	if t.status.Retries == 0 {
+	left, again := q.quirks.afterLoss(t.status.Retries)
+	if !again {
 		q.fail(t, schema.ReasonRetriesExhausted)
 		return
 	}
-	t.status.Retries--
+	t.status.Retries = left
 	t.status.State, t.status.TakenUntil = schema.Pending, epoch
 	q.publishPending(t)
 	q.nudge()

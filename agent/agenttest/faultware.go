@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // misbehave does what a fault says.
@@ -123,14 +122,12 @@ func (x *exchange) redirect() {
 		status = http.StatusFound
 	}
 	location := x.s.alternate + x.r.URL.RequestURI()
-	if x.r.URL.Query().Has("X-Amz-Signature") {
+	if x.s.signer.signed(x.r) {
 		if refusal := x.s.signer.verify(x.r, x.s.options.Clock()); refusal != nil {
 			refusal.write(x.w, x.r)
 			return
 		}
-		query := x.r.URL.Query()
-		date, _ := time.Parse(amzDate, query.Get("X-Amz-Date")) // verify has parsed it
-		location = x.s.signer.resign(x.r, strings.TrimPrefix(x.s.alternate, "http://"), query, date)
+		location = x.s.signer.moved(x.r, strings.TrimPrefix(x.s.alternate, "http://"))
 	}
 	x.w.Header().Set("Location", location)
 	x.w.WriteHeader(status)

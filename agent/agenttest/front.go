@@ -1,6 +1,7 @@
 package agenttest
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -27,6 +28,8 @@ type exchange struct {
 	what    string
 	body    []byte // of a request to the queue
 	entry   int    // in the history
+
+	arrivedAfter int // how many claims
 }
 
 // front watches a request, hits it with a fault or serves it, and writes it into the history.
@@ -36,6 +39,7 @@ func (s *Server) front(w http.ResponseWriter, r *http.Request, storage, redirect
 	x := &exchange{s: s, w: &statusWriter{ResponseWriter: w}, r: r, storage: storage}
 	w.Header().Set("Date", s.options.Clock().UTC().Format(http.TimeFormat)) // net/http's own is another clock's
 	if !storage {
+		x.arrivedAfter = s.queue.claimsSoFar()
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, schema.MaxBytes))
 		if err != nil {
 			refuse(http.StatusRequestEntityTooLarge, "Request payload could not be read: "+err.Error()).write(w)
@@ -90,7 +94,7 @@ func (x *exchange) watch() {
 		_, args := findRoute(x.r.Method, x.r.URL.Path)
 		id := schema.TaskID(args[0])
 		request, err := schema.DecodeLenient[schema.CompletedRequest]("request", x.body)
-		if _, unknown := x.s.queue.status(id); err == nil && unknown == nil {
+		if _, e := x.s.queue.status(id); err == nil && !errors.Is(e, errUnknownTask) {
 			x.s.order.reported(id, request.RunID, x.s.options.Clock())
 		}
 	}
@@ -111,7 +115,7 @@ func (x *exchange) told() {
 // serve does what is asked.
 func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	if !x.storage {
-		x.s.call(w, r, x.body)
+		x.s.call(w, r, x.body, x.arrivedAfter)
 		return
 	}
 	if x.s.bucket != nil {

@@ -139,10 +139,7 @@ func (s *Server) refuseMultipart(request schema.ArtifactURLsRequest) *refusal {
 	}
 	for name, artifact := range request.Artifacts {
 		if artifact.Multipart != nil {
-			return &refusal{http.StatusBadRequest, schema.ErrorAnswer{
-				Message: "Request payload must follow the schema: http://schemas.taskcluster.net/queue/v1/artifact-url-request.json#",
-				Error:   "/artifacts/" + name + `/multipart: want no unknown member, got "multipart"`,
-			}}
+			return malformed[schema.ArtifactURLsRequest]("/artifacts/" + name + `/multipart: want no unknown member, got "multipart"`)
 		}
 	}
 	return nil

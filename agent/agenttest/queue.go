@@ -15,6 +15,7 @@ import (
 // queue is the state machine of the tasks. It knows nothing of HTTP. Whatever it publishes is published
 // under its lock, after the change: who hears of it and asks, gets the new state.
 type queue struct {
+	quirks      quirks
 	claimLength time.Duration // 0: the task's timeout
 	now         func() time.Time
 	readURL     func(key string) string
@@ -27,17 +28,31 @@ type queue struct {
 	mu    sync.Mutex
 	tasks map[schema.TaskID]*task
 	all   []*task // in the order of their posting
+
+	claims int               // how many there were, claim-work's not counted
+	latest schema.TaskStatus // before the latest of them
 }
 
 type task struct {
 	status  schema.TaskStatus
-	retries int // as posted; a rerun gives them back
+	retries int           // as posted; a rerun gives them back
+	claim   time.Duration // its length
+	chokes  bool          // the queue can say nothing of it any more: see quirks.afterClaim
+}
+
+// claimed is what a claim or a reclaim has led to.
+type claimed struct {
+	task  schema.TaskID
+	run   schema.RunID
+	until time.Time         // takenUntil
+	told  schema.TaskStatus // in the answer
 }
 
 var (
 	errUnknownTask = errors.New("no such task")
 	errNotOwned    = errors.New("the run is not claimed by this worker")
 	errTaken       = errors.New("the task is already taken or resolved")
+	errChoked      = errors.New("the task was posted with retries: 0, and has been claimed")
 )
 
 // epoch is the takenUntil of a task that nobody has taken.
@@ -45,7 +60,7 @@ var epoch = time.Unix(0, 0).UTC()
 
 func newQueue(s *Server) *queue {
 	return &queue{
-		claimLength: s.options.ClaimLength, now: s.options.Clock, readURL: s.readURL,
+		quirks: quirks(s.options.Quirks2014), claimLength: s.options.ClaimLength, now: s.options.Clock, readURL: s.readURL,
 		objects: s.objects, events: s.events, order: s.order, logger: s.logger,
 		changed: make(chan struct{}, 1), tasks: map[schema.TaskID]*task{},
 	}
@@ -85,22 +100,38 @@ func (q *queue) schedule(id schema.TaskID, def schema.Task) schema.TaskStatus {
 	return t.snapshot()
 }
 
-// claim starts a new run of a pending task.
-func (q *queue) claim(id schema.TaskID, w schema.Worker) (schema.TaskStatus, error) {
+// claimsSoFar is for the claim that arrives now.
+func (q *queue) claimsSoFar() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.claims
+}
+
+// claim starts a new run of a pending task. The request has arrived after so many claims.
+func (q *queue) claim(id schema.TaskID, w schema.Worker, arrivedAfter int) (claimed, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t, err := q.find(id)
 	if err != nil {
-		return schema.TaskStatus{}, err
+		return claimed{}, err
 	}
 	if t.status.State != schema.Pending {
-		return schema.TaskStatus{}, errTaken
+		return claimed{}, errTaken
 	}
-	return q.start(t, w), nil
+	var other *schema.TaskStatus
+	if latest := q.latest; q.claims > arrivedAfter {
+		other = &latest
+	}
+	before := t.snapshot()
+	q.claims, q.latest = q.claims+1, before
+	c := q.start(t, w)
+	q.publishRunning(c, q.quirks.told(before, c.told, nil), w)
+	c.told = q.quirks.told(before, c.told, other)
+	return c, nil
 }
 
 // claimWork claims the most urgent pending task, the oldest of several.
-func (q *queue) claimWork(provisionerID, workerType string, w schema.Worker) (status schema.TaskStatus, found bool) {
+func (q *queue) claimWork(provisionerID, workerType string, w schema.Worker) (c claimed, found bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sweep(q.now())
@@ -111,55 +142,59 @@ func (q *queue) claimWork(provisionerID, workerType string, w schema.Worker) (st
 		}
 	}
 	if len(candidates) == 0 {
-		return schema.TaskStatus{}, false
+		return claimed{}, false
 	}
 	// MinFunc gives the first of equals, and candidates are in the order of posting.
 	t := slices.MinFunc(candidates, func(a, b *task) int { return cmp.Compare(b.status.Priority, a.status.Priority) })
-	return q.start(t, w), true
+	c = q.start(t, w)
+	q.publishRunning(c, c.told, w)
+	return c, true
 }
 
 // start begins a run; q.mu is held.
-func (q *queue) start(t *task, w schema.Worker) schema.TaskStatus {
-	run := schema.Run{RunID: schema.RunID(len(t.status.Runs)), Worker: w}
+func (q *queue) start(t *task, w schema.Worker) claimed {
+	run := schema.Run{RunID: q.quirks.firstRun() + schema.RunID(len(t.status.Runs)), Worker: w}
 	t.status.Runs = append(t.status.Runs, run)
 	t.status.State, t.status.Reason = schema.Running, schema.ReasonNone
-	q.extend(t)
-	status := t.snapshot()
+	t.status.Retries, t.chokes = q.quirks.afterClaim(t.status.Retries)
+	return q.extend(t, run.RunID)
+}
+
+func (q *queue) publishRunning(c claimed, status schema.TaskStatus, w schema.Worker) {
 	q.publish("running", schema.RunningMessage{
-		Version: schema.Version, Status: status, RunID: run.RunID,
-		LogsURL: q.readURL(runPath(status.TaskID, run.RunID) + "logs.json"), Worker: w,
-	}, status, &run)
-	return status
+		Version: schema.Version, Status: status, RunID: c.run,
+		LogsURL: q.readURL(runPath(c.task, c.run) + "logs.json"), Worker: w,
+	}, status, &schema.Run{RunID: c.run, Worker: w})
 }
 
 // extend lets the claim last for its full length from now; q.mu is held.
-func (q *queue) extend(t *task) {
-	length := q.claimLength
-	if length == 0 {
-		length = time.Duration(t.status.Timeout) * time.Second
+func (q *queue) extend(t *task, run schema.RunID) claimed {
+	t.claim = q.claimLength
+	if t.claim == 0 {
+		t.claim = time.Duration(t.status.Timeout) * time.Second
 	}
-	t.status.TakenUntil = schema.Timestamp(q.now().Add(length))
-	q.order.extended(t.status.TaskID, t.run().RunID, t.status.TakenUntil)
+	t.status.TakenUntil = schema.Timestamp(q.now().Add(t.claim))
+	q.order.extended(t.status.TaskID, run, t.status.TakenUntil)
 	q.nudge()
+	return claimed{task: t.status.TaskID, run: run, until: t.status.TakenUntil, told: t.snapshot()}
 }
 
 // reclaim extends the claim of the worker that owns the run.
-func (q *queue) reclaim(id schema.TaskID, run schema.RunID, w schema.Worker) (schema.TaskStatus, error) {
+func (q *queue) reclaim(id schema.TaskID, run schema.RunID, w schema.Worker) (claimed, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t, err := q.owned(id, run, w)
+	t, err := q.allowed(id, run, w, q.quirks.mayAct)
 	if err != nil {
-		return schema.TaskStatus{}, err
+		return claimed{}, err
 	}
-	q.extend(t)
-	return t.snapshot(), nil
+	return q.extend(t, run), nil
 }
 
-// check gives the status if the worker owns the run.
+// check gives the status if the worker may store artifacts of the run.
 func (q *queue) check(id schema.TaskID, run schema.RunID, w schema.Worker) (schema.TaskStatus, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t, err := q.owned(id, run, w)
+	t, err := q.allowed(id, run, w, q.quirks.mayStore)
 	if err != nil {
 		return schema.TaskStatus{}, err
 	}
@@ -170,7 +205,7 @@ func (q *queue) check(id schema.TaskID, run schema.RunID, w schema.Worker) (sche
 func (q *queue) complete(id schema.TaskID, r schema.CompletedRequest) (schema.TaskStatus, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t, err := q.owned(id, r.RunID, r.Worker)
+	t, err := q.allowed(id, r.RunID, r.Worker, q.quirks.mayAct)
 	if err != nil {
 		return schema.TaskStatus{}, err
 	}
@@ -268,16 +303,19 @@ func (q *queue) find(id schema.TaskID) (*task, error) {
 		return nil, errUnknownTask
 	}
 	q.expire(t, q.now())
+	if t.chokes {
+		return nil, errChoked
+	}
 	return t, nil
 }
 
-// owned is find for the worker of a running run; q.mu is held.
-func (q *queue) owned(id schema.TaskID, run schema.RunID, w schema.Worker) (*task, error) {
+// allowed is find for a worker that may do something with a run; q.mu is held.
+func (q *queue) allowed(id schema.TaskID, run schema.RunID, w schema.Worker, may func(schema.TaskStatus, schema.Run) bool) (*task, error) {
 	t, err := q.find(id)
 	if err != nil {
 		return nil, err
 	}
-	if t.status.State != schema.Running || *t.run() != (schema.Run{RunID: run, Worker: w}) {
+	if !may(t.status, schema.Run{RunID: run, Worker: w}) {
 		return nil, errNotOwned
 	}
 	return t, nil

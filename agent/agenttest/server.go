@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +44,13 @@ type Options struct {
 	// AMQP is what the queue answers to who asks it for its message broker (GET /v1/settings/amqp-connection-string), password and all;
 	// zero: that it has none. Publishing there is package amqp's.
 	AMQP schema.SignedURL
+
+	// Signature is the version of AWS's signatures in the URLs that the queue hands out: "v4", the default, or "v2", the first queue's. With "v2"
+	// the storage refuses every header x-amz-..., and Content-MD5, and takes a Content-Encoding. [Server.BucketAccess] stays with version 4.
+	Signature string
+
+	// Quirks2014 makes the queue err as the first one did; see the documentation of the package.
+	Quirks2014 bool
 
 	// Clock is what the queue and the storage take for the time: of claims, of signed URLs, of events, and of the Date of their
 	// answers; default time.Now. Delays still pass as they do for everybody: what a clock that jumps has made
@@ -110,9 +119,15 @@ func New(dir string, o Options) (*Server, error) {
 	if o.Faults == nil {
 		o.Faults = new(FaultPlan)
 	}
+	if !slices.Contains([]string{"", "v2", "v4"}, o.Signature) {
+		return nil, fmt.Errorf("start agenttest server: signature %q is neither v2 nor v4", o.Signature)
+	}
+	if o.Signature == "v2" && o.Bucket != nil {
+		return nil, errors.New("start agenttest server: what is stored in a bucket is signed with v4")
+	}
 	s := &Server{
 		options: o, logger: o.Logger, plan: o.Faults,
-		signer: newSigner(), history: new(history), closing: make(chan struct{}), instance: randomHex(),
+		signer: newSigner(o.Signature == "v2"), history: new(history), closing: make(chan struct{}), instance: randomHex(),
 	}
 	if err := s.open(dir); err != nil {
 		return nil, fmt.Errorf("start agenttest server: %w", err)
@@ -291,11 +306,11 @@ func (s *Server) PostAndClaim(w schema.Worker) (schema.Claim, error) {
 	if err != nil {
 		return schema.Claim{}, err
 	}
-	status, err := s.queue.claim(posted.TaskID, w)
+	c, err := s.queue.claim(posted.TaskID, w, math.MaxInt)
 	if err != nil {
 		return schema.Claim{}, fmt.Errorf("claim task %s: %w", posted.TaskID, err)
 	}
-	return schema.Claim{ClaimAnswer: s.claimAnswer(status), Worker: w, TaskID: status.TaskID}, nil
+	return schema.Claim{ClaimAnswer: s.claimAnswer(c), Worker: w, TaskID: c.task}, nil
 }
 
 // Tasks gives the status of every task, in the order in which they were posted.
@@ -370,15 +385,4 @@ func (s *Server) signedURL(method, key string, query url.Values, contentType str
 		return s.bucket.sign(method, key, query, contentType, expires.Sub(s.options.Clock()))
 	}
 	return s.signer.presign(method, strings.TrimPrefix(s.storageURL, "http://"), key, query, contentType, s.options.Clock(), expires)
-}
-
-// claimAnswer is the answer to a claim that led to status.
-func (s *Server) claimAnswer(status schema.TaskStatus) schema.ClaimAnswer {
-	run := status.Runs[len(status.Runs)-1].RunID
-	return schema.ClaimAnswer{
-		Status:       status,
-		RunID:        run,
-		LogsPutURL:   s.putURL(runPath(status.TaskID, run)+"logs.json", "application/json", status.TakenUntil),
-		ResultPutURL: s.putURL(runPath(status.TaskID, run)+"result.json", "application/json", status.TakenUntil),
-	}
 }

@@ -21,8 +21,9 @@ import (
 	"github.com/taskcluster/upload-agent/schema"
 )
 
-// signer makes presigned URLs (AWS Signature Version 4) and verifies them by signing again.
+// signer makes presigned URLs and verifies them by signing again: with AWS Signature Version 4, or with version 2 (see presignV2).
 type signer struct {
+	v2          bool
 	v4          *v4.Signer
 	credentials aws.Credentials
 	grants      atomic.Uint64 // how many URLs were signed
@@ -38,8 +39,9 @@ const (
 )
 
 // newSigner makes a key of its own: URLs of another server, or of one before a restart, are not valid.
-func newSigner() *signer {
+func newSigner(v2 bool) *signer {
 	return &signer{
+		v2:          v2,
 		v4:          v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
 		credentials: aws.Credentials{AccessKeyID: "AGENTTEST", SecretAccessKey: randomHex() + randomHex()},
 		temporary:   map[string]temporary{},
@@ -49,6 +51,9 @@ func newSigner() *signer {
 // presign permits one method on one object of a host, with a query that says more, until expires. Version 4 counts whole seconds: the
 // URL ends up to a second before expires, unless that leaves it next to nothing; then up to a second after.
 func (s *signer) presign(method, host, key string, query url.Values, contentType string, now, expires time.Time) schema.SignedURL {
+	if s.v2 {
+		return s.presignV2(method, host, key, query, contentType, now, expires)
+	}
 	date := now.UTC().Truncate(time.Second)
 	seconds := int64(expires.Sub(date) / time.Second)
 	if expires.Sub(now) < 2*time.Second {
@@ -84,6 +89,9 @@ func (s *signer) verify(r *http.Request, now time.Time) *s3Error {
 	if r.Header.Get("Authorization") != "" {
 		return s.verifyHeader(r, now)
 	}
+	if s.v2 {
+		return s.verifyV2(r, now)
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || !query.Has("X-Amz-Signature") {
 		return &s3Error{status: http.StatusForbidden, Code: "AccessDenied", Message: "Access Denied"}
@@ -98,14 +106,34 @@ func (s *signer) verify(r *http.Request, now time.Time) *s3Error {
 		return expiredError(int64(seconds), end, now)
 	}
 	if !s.matches(r, query, date) {
-		return &s3Error{status: http.StatusForbidden, Code: "SignatureDoesNotMatch",
-			Message: "The request signature we calculated does not match the signature you provided. Check your key and signing method."}
+		return errSignature()
 	}
 	if unsigned := unsignedHeaders(r.Header, query.Get("X-Amz-SignedHeaders")); unsigned != "" {
 		return &s3Error{status: http.StatusForbidden, Code: "AccessDenied",
 			Message: "There were headers present in the request which were not signed", HeadersNotSigned: unsigned}
 	}
 	return nil
+}
+
+func errSignature() *s3Error {
+	return &s3Error{status: http.StatusForbidden, Code: "SignatureDoesNotMatch",
+		Message: "The request signature we calculated does not match the signature you provided. Check your key and signing method."}
+}
+
+// signed tells whether a request has a signature in its URL, right or wrong.
+func (s *signer) signed(r *http.Request) bool {
+	query := r.URL.Query()
+	return query.Has("X-Amz-Signature") || s.v2 && query.Has("Signature")
+}
+
+// moved is the URL of a request as it is good at another host. The request has been verified. Version 2 does not sign the host.
+func (s *signer) moved(r *http.Request, host string) string {
+	if s.v2 {
+		return "http://" + host + r.URL.RequestURI()
+	}
+	query := r.URL.Query()
+	date, _ := time.Parse(amzDate, query.Get("X-Amz-Date")) // verify has parsed it
+	return s.resign(r, host, query, date)
 }
 
 // matches signs the request again, with its own date, and compares: the signature, and the rest of the query, where

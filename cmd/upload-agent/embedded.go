@@ -18,6 +18,8 @@ func embeddedFlags() []cli.Flag {
 		bucketFlag(),
 		&cli.StringFlag{Name: "multipart-from", Usage: "grant artifacts of `SIZE` (such as 64MiB) and more in parts, several of which are uploaded at once (default: none, as the first queue did)", Sources: env("multipart-from")},
 		&cli.StringFlag{Name: "part-size", Value: "64MiB", Usage: "`SIZE` of a part; at least 5MiB", Sources: env("part-size")},
+		&cli.StringFlag{Name: "signature", Value: "v4", Usage: "sign URLs with AWS Signature `VERSION` v4, or v2 as the first queue's storage wanted them: that refuses every header it does not cover", Sources: env("signature")},
+		&cli.BoolFlag{Name: "quirks-2014", Usage: "err as the first queue did: runs count from 1, a claim is answered with an old status, nobody's ownership is checked, one bad artifact name is an error for all, and more (--signature v2 is apart)", Sources: env("quirks-2014")},
 		&cli.StringFlag{Name: "fault", Usage: "misbehave as `WHAT=KIND[:PROBABILITY],...` says; WHAT: any, put, get, claim, reclaim, artifact-urls, completed, and of an artifact in parts part, complete (which makes them one), abort (which throws them away), create (which starts it; with a bucket's credentials only); KIND: a status, reset, stall, slow, expired, redirect, lost (done, but not answered), and for complete late (answered 200 and then with an error)", Sources: env("fault")},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "seed of the faults", Sources: env("seed")},
 	}
@@ -30,6 +32,13 @@ func embeddedOptions(cmd *cli.Command, logger *slog.Logger) (o agenttest.Options
 	o.Logger = logger
 	if o.Bucket, err = bucketOf(cmd); err != nil {
 		return o, err
+	}
+	o.Quirks2014 = cmd.Bool("quirks-2014")
+	if o.Signature = cmd.String("signature"); o.Signature != "v2" && o.Signature != "v4" {
+		return o, usageError(fmt.Errorf("--signature %q: want v2 or v4", o.Signature))
+	}
+	if o.Bucket != nil && o.Signature == "v2" {
+		return o, usageError(errors.New("--signature v2: with --s3 URLs are signed with v4"))
 	}
 	if o.Faults, err = agenttest.ParseFaults(cmd.String("fault"), cmd.Uint64("seed")); err != nil {
 		return o, usageError(fmt.Errorf("--fault: %w", err))

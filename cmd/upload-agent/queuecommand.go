@@ -16,7 +16,7 @@ func queueCommand(io *stdio) *cli.Command {
 	return &cli.Command{
 		Name:      "queue",
 		Usage:     "run the embedded queue and storage alone, to develop a worker against",
-		UsageText: "upload-agent queue (--dir DIR | --s3 URL) [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--amqp URL] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
+		UsageText: "upload-agent queue (--dir DIR | --s3 URL) [--listen ADDR] [--storage-listen ADDR] [--serve[=ADDR]] [--multipart-from SIZE] [--signature v2] [--quirks-2014] [--amqp URL] [--fault WHAT=KIND[:PROBABILITY],...] [--seed N]",
 		Description: "The queue keeps its tasks in memory: what is in DIR from before can be read (tail, inspect), not claimed.\n" +
 			"With --s3 objects are stored in a bucket instead of a folder, through URLs that are good for the bucket itself; readers\n" +
 			"still come to the storage's address, which leads them on. So the bucket may be private.\n" +
