@@ -47,7 +47,8 @@ type Journal struct {
 	changed *sync.Cond // work, synced, waiting, due, closing or err
 	state   State
 	number  int64         // of the last record
-	jotted  []jotted      // records that are not in the file yet
+	lines   []byte        // of records that are not in the file yet
+	jotted  []Step        // of these
 	written int64         // bytes of the file that hold records
 	synced  int64         // of which survive a power cut
 	waiting int           // how many wait for that
@@ -233,12 +234,6 @@ func (j *Journal) State() State {
 	return j.state.Clone()
 }
 
-// jotted is a record that waits to be written.
-type jotted struct {
-	step Step
-	line []byte
-}
-
 // mostJotted is how many records wait at most.
 const mostJotted = 256
 
@@ -259,16 +254,16 @@ func (j *Journal) write(r Record, later bool) (end int64, err error) {
 	if err := j.state.check(r); err != nil {
 		return 0, err
 	}
-	line, err := encode(r)
+	lines, err := appendLine(j.lines, r)
 	if err == nil && !r.asIs() {
-		r, err = reread(line) // the state is made of what is in the file
+		r, err = reread(lines[len(j.lines):]) // the state is made of what is in the file
 	}
 	if err != nil {
 		return 0, &StepError{Phase: j.state.Phase(), Step: r.Step, Reason: "it cannot be written as JSON: " + err.Error()}
 	}
 	crashpoint.Reach(string(r.Step) + before)
 	idle := j.idle()
-	j.jotted = append(j.jotted, jotted{r.Step, line})
+	j.lines, j.jotted = lines, append(j.jotted, r.Step)
 	if !later || len(j.jotted) == mostJotted {
 		if err := j.flush(); err != nil {
 			return 0, err
@@ -293,20 +288,15 @@ func (j *Journal) flush() error {
 	case j.err != nil:
 		return j.err
 	}
-	lines := j.jotted[0].line
-	for _, more := range j.jotted[1:] {
-		lines = append(lines, more.line...)
-	}
-	if err := j.put(lines); err != nil {
+	if err := j.put(j.lines); err != nil {
 		j.die("write", err)
 		return j.err
 	}
-	for i, done := range j.jotted {
-		crashpoint.Reach(string(done.step) + written)
-		j.jotted[i] = jotted{}
+	for _, step := range j.jotted {
+		crashpoint.Reach(string(step) + written)
 	}
-	j.jotted = j.jotted[:0]
-	j.written += int64(len(lines))
+	j.written += int64(len(j.lines))
+	j.lines, j.jotted = j.lines[:0], j.jotted[:0]
 	return nil
 }
 
