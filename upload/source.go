@@ -41,6 +41,18 @@ func (c *content) section(offset, size int64) *content {
 	}
 }
 
+// fill reads all of p, which is within the content.
+func (c *content) fill(p []byte, offset int64) (int, error) {
+	n, err := c.ReadAt(p, offset)
+	switch {
+	case n == len(p):
+		return n, nil
+	case errors.Is(err, io.EOF):
+		return n, c.shrank(offset + int64(n))
+	}
+	return n, fmt.Errorf("%w: %w", ErrSource, err)
+}
+
 // shrank is the error of a content that ends after n bytes.
 func (c *content) shrank(n int64) error {
 	return fmt.Errorf("%w: it shrank from %d to %d bytes", ErrChanged, max(c.size, c.whole), c.offset+n)
