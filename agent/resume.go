@@ -42,7 +42,7 @@ func Resume(ctx context.Context, q *queue.Client, dir string, o Options) (*Run, 
 	}
 	r, err := resume(ctx, q, folder, redactor, o)
 	if err != nil {
-		err = fmt.Errorf("resume run %d of task %s: %w", folder.journal.State().Claim.RunID, folder.journal.State().Claim.TaskID, err)
+		err = fmt.Errorf("resume run %d of task %s: %w", folder.journal.Found().Claim.RunID, folder.journal.Found().Claim.TaskID, err)
 		if errors.Is(err, ErrClaimLost) || errors.Is(err, ErrCompleted) {
 			return nil, errors.Join(err, folder.remove())
 		}
@@ -52,7 +52,7 @@ func Resume(ctx context.Context, q *queue.Client, dir string, o Options) (*Run, 
 }
 
 func resume(ctx context.Context, q *queue.Client, folder *stateFolder, redactor *livelog.Redactor, o Options) (*Run, error) {
-	state := folder.journal.State()
+	state := folder.journal.Found()
 	if state.Claim.Queue != q.URL() {
 		return nil, &StateError{Dir: folder.path, Err: fmt.Errorf("the run belongs to the queue %s, not %s", state.Claim.Queue, q.URL())}
 	}

@@ -44,8 +44,9 @@ type Journal struct {
 	file disk.File
 
 	mu      sync.Mutex
-	changed *sync.Cond // work, synced, waiting, due, closing or err
-	state   State
+	changed *sync.Cond    // work, synced, waiting, due, closing or err
+	state   State         // a light one
+	found   State         // see Found
 	number  int64         // of the last record
 	lines   []byte        // of records that are not in the file yet
 	jotted  []Step        // of these
@@ -63,7 +64,7 @@ type Journal struct {
 }
 
 func newJournal(d disk.Disk, dir string, file disk.File) *Journal {
-	j := &Journal{disk: d, dir: dir, file: file, failed: make(chan struct{}), ended: make(chan struct{})}
+	j := &Journal{state: State{light: true}, disk: d, dir: dir, file: file, failed: make(chan struct{}), ended: make(chan struct{})}
 	j.changed = sync.NewCond(&j.mu)
 	return j
 }
@@ -127,7 +128,7 @@ func makeReserve(d disk.Disk, dir string) error {
 }
 
 // Open takes up the journal in the state folder dir. What a torn write has left at its end is cut off, and what
-// [Journal.State] gives then survives a power cut. The error is [fs.ErrNotExist] if there is none, [ErrDead] if it
+// [Journal.Found] gives then survives a power cut. The error is [fs.ErrNotExist] if there is none, [ErrDead] if it
 // could not be synced once, [ErrEmpty] if it holds nothing yet, [ErrLocked] if another process works with it, a *[DamagedError] if it cannot be relied on.
 func Open(d disk.Disk, dir string) (*Journal, error) {
 	file, err := open(d, dir)
@@ -159,7 +160,8 @@ func (j *Journal) takeUp() error {
 	if err := j.file.Sync(); err != nil {
 		return err
 	}
-	j.state, j.number, j.written, j.synced = p.state, p.number, p.size, p.size
+	j.state, j.found, j.number, j.written, j.synced = p.state.Clone(), p.state, p.number, p.size, p.size
+	j.state.lighten()
 	return nil
 }
 
@@ -227,12 +229,8 @@ func (j *Journal) Jot(r Record) error {
 	return err
 }
 
-// State is what all records so far make of the run; a copy that shares nothing with the journal.
-func (j *Journal) State() State {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.state.Clone()
-}
+// Found is what the records that [Open] has found make of the run. It is to be read only.
+func (j *Journal) Found() State { return j.found }
 
 // mostJotted is how many records wait at most.
 const mostJotted = 256
@@ -283,12 +281,13 @@ func (j *Journal) idle() bool { return j.written == j.synced && len(j.jotted) ==
 // flush writes what was jotted down. The caller holds mu.
 func (j *Journal) flush() error {
 	switch {
-	case len(j.jotted) == 0:
-		return nil
 	case j.err != nil:
 		return j.err
+	case len(j.jotted) == 0:
+		return nil
 	}
 	if err := j.put(j.lines); err != nil {
+		j.lines, j.jotted = nil, nil
 		j.die("write", err)
 		return j.err
 	}
