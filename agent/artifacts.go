@@ -23,8 +23,7 @@ type artifacts struct {
 	notes artifactNotes
 
 	mu      sync.Mutex
-	taken   map[string]bool            // names, those of logs too
-	under   map[string]*artifact       // those that wait or are under way, by name
+	names   map[string]*artifact       // all that are taken, those of logs too; with the artifact while it waits or is under way
 	closed  bool                       // no more are taken
 	earlier map[string]earlierArtifact // of a resumed run, until somebody adds them again or the outcome is known
 	waiting artifactQueue              // without a signed URL
@@ -71,7 +70,7 @@ type earlierArtifact struct {
 
 func newArtifacts(limit int, spawn func(func()) bool, grant grantFunc, put func(*artifact) (upload.Receipt, error), notes artifactNotes) *artifacts {
 	return &artifacts{
-		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, taken: map[string]bool{}, under: map[string]*artifact{}, earlier: map[string]earlierArtifact{},
+		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, names: map[string]*artifact{}, earlier: map[string]earlierArtifact{},
 		stored: map[string]upload.Receipt{}, missing: map[string]string{},
 	}
 }
@@ -104,10 +103,10 @@ func (a *artifacts) take(name string) error {
 	if a.closed {
 		return fmt.Errorf("add artifact %q: %w", name, ErrEnded)
 	}
-	if a.taken[name] {
+	if _, taken := a.names[name]; taken {
 		return fmt.Errorf("add artifact %q: %w by another artifact or log of this run", name, ErrArtifactName)
 	}
-	a.taken[name] = true
+	a.names[name] = nil
 	return nil
 }
 
@@ -148,7 +147,7 @@ func (a *artifacts) add(it artifact) error {
 func (a *artifacts) knows(name string) bool {
 	_, stored := a.stored[name]
 	_, missing := a.missing[name]
-	return a.under[name] != nil || stored || missing
+	return a.names[name] != nil || stored || missing
 }
 
 // replace has an artifact uploaded in the place of another. That is noted first: from the first byte on nobody knows what is stored.
@@ -157,7 +156,7 @@ func (a *artifacts) replace(it artifact) error {
 	if err := a.notes.artifactReplaced(it); err != nil {
 		return fmt.Errorf("replace artifact %q: %w", it.name, err)
 	}
-	if now := a.under[it.name]; now != nil {
+	if now := a.names[it.name]; now != nil {
 		now.next = &it // two uploads at once, and nobody could tell which was the last
 		return nil
 	}
@@ -172,7 +171,7 @@ func (a *artifacts) replace(it artifact) error {
 
 // enqueue has an artifact uploaded. The caller holds mu.
 func (a *artifacts) enqueue(it artifact) error {
-	a.under[it.name] = &it
+	a.names[it.name] = &it
 	it.size, _ = it.source.Size() // what cannot be opened fails soon enough
 	if it.known != nil || it.options.Gzip && it.isLarge() {
 		a.ready.push(&it) // perhaps it need not be uploaded at all, or it takes its time before it can be
@@ -338,8 +337,8 @@ func (a *artifacts) settle(name string, receipt upload.Receipt, err error) error
 	if errors.Is(err, errCutOff) {
 		return nil // nothing is known of it: a resumed run tries again
 	}
-	if it := a.under[name]; it != nil {
-		delete(a.under, name)
+	if it := a.names[name]; it != nil {
+		a.names[name] = nil
 		if it.next != nil {
 			return a.enqueue(*it.next)
 		}

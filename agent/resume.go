@@ -208,10 +208,10 @@ func sealedLog(state journal.State, name string) (log journal.SealedLog, ended b
 func (r *Run) restoreArtifacts(state journal.State) {
 	a := r.artifacts
 	for _, log := range state.Logs {
-		a.taken[log.Name] = true
+		a.names[log.Name] = nil
 	}
 	for _, added := range state.Added {
-		a.taken[added.Name] = true
+		a.names[added.Name] = nil
 		if _, missing := state.Missing[added.Name]; missing {
 			continue
 		}
@@ -228,7 +228,7 @@ func (r *Run) restoreArtifacts(state journal.State) {
 		}
 	}
 	for name, reason := range state.Missing {
-		a.taken[name] = true
+		a.names[name] = nil
 		a.missing[name] = reason
 	}
 }
