@@ -79,6 +79,17 @@ func (h *artifactHeap) Pop() any {
 	return a
 }
 
+// linedUp says of each kind whether one waits for its turn among the artifacts of all runs. No second one does: in a thousand runs each would
+// be a goroutine that does nothing but take memory.
+type linedUp struct{ small, large bool }
+
+func (l *linedUp) of(a *artifact) *bool {
+	if a.isLarge() {
+		return &l.large
+	}
+	return &l.small
+}
+
 // lanes are the uploads of a run.
 type lanes struct {
 	limit  int

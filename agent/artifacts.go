@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,18 +18,20 @@ import (
 type artifacts struct {
 	spawn func(func()) bool // runs in a goroutine that the run waits for, unless it has ended
 	grant grantFunc
-	put   func(*artifact) (upload.Receipt, error)
+	put   putFunc
 	notes artifactNotes
 
+	pooled bool // artifacts wait for their turns among those of other runs
+
 	mu      sync.Mutex
-	taken   map[string]bool            // names, those of logs too
-	under   map[string]*artifact       // those that wait or are under way, by name
+	names   map[string]*artifact       // all that are taken, those of logs too; with the artifact while it waits or is under way
 	closed  bool                       // no more are taken
 	earlier map[string]earlierArtifact // of a resumed run, until somebody adds them again or the outcome is known
 	waiting artifactQueue              // without a signed URL
 	ready   artifactQueue              // with one
 	asking  bool                       // for signed URLs, and nothing is wrong with it so far
 	lanes   lanes                      // what is under way
+	lined   linedUp                    // what of it waits for its turn among all runs
 	idle    chan struct{}              // closed when the last of them ends; nil while there is none
 	stored  map[string]upload.Receipt
 	missing map[string]string
@@ -51,6 +52,10 @@ type artifactNotes interface {
 // It calls trouble when that is going to take its time for those that are left. What the error means for a name, see grants.ask.
 type grantFunc func(types map[string]string, granted func(string, upload.Grant), trouble func()) error
 
+// putFunc stores an artifact. Where they wait for their turns among those of other runs, it calls admitted when it has its own, unless
+// the run ends before.
+type putFunc func(it *artifact, admitted func()) (upload.Receipt, error)
+
 type artifact struct {
 	name    string
 	options ArtifactOptions
@@ -69,9 +74,9 @@ type earlierArtifact struct {
 	lost bool // its bytes died with that process
 }
 
-func newArtifacts(limit int, spawn func(func()) bool, grant grantFunc, put func(*artifact) (upload.Receipt, error), notes artifactNotes) *artifacts {
+func newArtifacts(limit int, spawn func(func()) bool, grant grantFunc, put putFunc, notes artifactNotes) *artifacts {
 	return &artifacts{
-		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, taken: map[string]bool{}, under: map[string]*artifact{}, earlier: map[string]earlierArtifact{},
+		lanes: lanes{limit: limit}, spawn: spawn, grant: grant, put: put, notes: notes, names: map[string]*artifact{}, earlier: map[string]earlierArtifact{},
 		stored: map[string]upload.Receipt{}, missing: map[string]string{},
 	}
 }
@@ -104,10 +109,10 @@ func (a *artifacts) take(name string) error {
 	if a.closed {
 		return fmt.Errorf("add artifact %q: %w", name, ErrEnded)
 	}
-	if a.taken[name] {
+	if _, taken := a.names[name]; taken {
 		return fmt.Errorf("add artifact %q: %w by another artifact or log of this run", name, ErrArtifactName)
 	}
-	a.taken[name] = true
+	a.names[name] = nil
 	return nil
 }
 
@@ -148,7 +153,7 @@ func (a *artifacts) add(it artifact) error {
 func (a *artifacts) knows(name string) bool {
 	_, stored := a.stored[name]
 	_, missing := a.missing[name]
-	return a.under[name] != nil || stored || missing
+	return a.names[name] != nil || stored || missing
 }
 
 // replace has an artifact uploaded in the place of another. That is noted first: from the first byte on nobody knows what is stored.
@@ -157,7 +162,7 @@ func (a *artifacts) replace(it artifact) error {
 	if err := a.notes.artifactReplaced(it); err != nil {
 		return fmt.Errorf("replace artifact %q: %w", it.name, err)
 	}
-	if now := a.under[it.name]; now != nil {
+	if now := a.names[it.name]; now != nil {
 		now.next = &it // two uploads at once, and nobody could tell which was the last
 		return nil
 	}
@@ -172,7 +177,7 @@ func (a *artifacts) replace(it artifact) error {
 
 // enqueue has an artifact uploaded. The caller holds mu.
 func (a *artifacts) enqueue(it artifact) error {
-	a.under[it.name] = &it
+	a.names[it.name] = &it
 	it.size, _ = it.source.Size() // what cannot be opened fails soon enough
 	if it.known != nil || it.options.Gzip && it.isLarge() {
 		a.ready.push(&it) // perhaps it need not be uploaded at all, or it takes its time before it can be
@@ -203,116 +208,6 @@ func (a *artifacts) addMissing(name, reason string) error {
 	return nil
 }
 
-// work starts one more goroutine, if there is anything to do for it. It is false if the run has ended. The caller holds mu.
-func (a *artifacts) work() bool {
-	if a.lanes.active >= a.lanes.limit || !a.due() {
-		return true
-	}
-	if !a.spawn(a.worker) {
-		return false
-	}
-	if a.lanes.active == 0 {
-		a.idle = make(chan struct{})
-	}
-	a.lanes.active++
-	return true
-}
-
-// due says whether there is something to do now. The caller holds mu.
-func (a *artifacts) due() bool {
-	_, ok := a.lanes.next(!a.ready.small.empty(), !a.ready.large.empty())
-	return ok || a.lacking(&a.waiting.small, &a.ready.small) || a.lacking(&a.waiting.large, &a.ready.large)
-}
-
-// lacking says whether signed URLs should be asked for. The caller holds mu.
-func (a *artifacts) lacking(waiting, ready *kindOfArtifacts) bool {
-	return !a.asking && !waiting.empty() && ready.low()
-}
-
-// worker asks for signed URLs and uploads until there is nothing to do any more.
-func (a *artifacts) worker() {
-	for {
-		batch, it := a.begin()
-		switch {
-		case len(batch) > 0:
-			a.ask(batch)
-		case it != nil:
-			receipt, err := a.put(it) // not under the lock, not even a deferred one: a panic has to get through
-			a.end(it, receipt, err)
-		default:
-			return
-		}
-	}
-}
-
-// begin takes a batch to ask for, or else an artifact to upload. If there is neither, this goroutine is done.
-func (a *artifacts) begin() (batch []*artifact, it *artifact) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	small, large := a.lacking(&a.waiting.small, &a.ready.small), a.lacking(&a.waiting.large, &a.ready.large)
-	if small {
-		batch = a.waiting.small.batch()
-	}
-	if large {
-		batch = append(batch, a.waiting.large.batch()...)
-	}
-	if len(batch) > 0 {
-		a.asking = true
-		a.work() // somebody else uploads meanwhile; where the run has ended, nobody does
-		return batch, nil
-	}
-	large, ok := a.lanes.next(!a.ready.small.empty(), !a.ready.large.empty())
-	switch {
-	case ok && large:
-		a.lanes.large++
-		return nil, a.ready.large.pop()
-	case ok:
-		return nil, a.ready.small.pop()
-	}
-	if a.lanes.active--; a.lanes.active == 0 {
-		close(a.idle)
-		a.idle = nil
-	}
-	return nil, nil
-}
-
-// ask gets signed URLs for a batch. One batch is asked for at a time, so that those that are added meanwhile come
-// together in the next. But where something is wrong with it, nothing else waits for it.
-func (a *artifacts) ask(batch []*artifact) {
-	done := sync.OnceFunc(func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.asking = false
-		a.work()
-	})
-	left, types := make(map[string]*artifact, len(batch)), make(map[string]string, len(batch))
-	for _, it := range batch {
-		if err := it.settleType(); err != nil {
-			_ = a.record(it.name, upload.Receipt{}, fmt.Errorf("read artifact %q: %w", it.name, err)) // where it cannot be noted, the run has ended
-			continue
-		}
-		left[it.name], types[it.name] = it, it.options.ContentType
-	}
-	var err error
-	if len(left) > 0 {
-		err = a.grant(types, func(name string, grant upload.Grant) {
-			it := left[name]
-			delete(left, name)
-			it.grant = &grant
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.ready.push(it)
-			a.work()
-		}, done)
-	}
-	var refused refusedNames
-	errors.As(err, &refused)
-	for name := range left {
-		_ = a.record(name, upload.Receipt{}, cmp.Or(refused[name], err)) // the same
-	}
-	done()
-}
-
 // end notes what became of an artifact.
 func (a *artifacts) end(it *artifact, receipt upload.Receipt, err error) {
 	a.mu.Lock()
@@ -338,8 +233,8 @@ func (a *artifacts) settle(name string, receipt upload.Receipt, err error) error
 	if errors.Is(err, errCutOff) {
 		return nil // nothing is known of it: a resumed run tries again
 	}
-	if it := a.under[name]; it != nil {
-		delete(a.under, name)
+	if it := a.names[name]; it != nil {
+		a.names[name] = nil
 		if it.next != nil {
 			return a.enqueue(*it.next)
 		}

@@ -68,12 +68,15 @@ func (r *Run) grantArtifacts(types map[string]string, granted func(string, uploa
 }
 
 // putArtifact stores one artifact.
-func (r *Run) putArtifact(a *artifact) (upload.Receipt, error) {
+func (r *Run) putArtifact(a *artifact, admitted func()) (upload.Receipt, error) {
 	release, err := r.o.Pool.acquire(r.ctx, a.isLarge())
 	if err != nil {
 		return upload.Receipt{}, r.orCutOff(err)
 	}
 	defer release()
+	if r.o.Pool != nil {
+		admitted()
+	}
 	receipt, err := r.tryArtifact(a)
 	return receipt, r.orCutOff(err)
 }

@@ -8,7 +8,7 @@ import (
 
 // Pool bounds how many artifacts are uploaded at once by all the runs that share it, see [Options].Pool.
 //
-// Runs take turns: each has at most [Options].Uploads artifacts in the line, so that one with ten thousand holds up nobody. Neither do large
+// Runs take turns: each has at most one artifact of either kind in the line, so that one with ten thousand holds up nobody. Neither do large
 // artifacts hold up small ones, nor the other way round: of two lanes and more, one is kept for each. Logs and documents have lanes of
 // their own, so that artifacts never hold them up. A Pool is safe for concurrent use.
 type Pool struct {

@@ -85,7 +85,7 @@ func (a *artifacts) settled(name string) (upload.Receipt, <-chan struct{}, error
 	if reason, ok := a.missing[name]; ok {
 		return upload.Receipt{}, nil, &MissingError{Name: name, Reason: reason}
 	}
-	if !a.taken[name] {
+	if _, taken := a.names[name]; !taken {
 		return upload.Receipt{}, nil, fmt.Errorf("wait for artifact %q: %w", name, ErrNotAdded)
 	}
 	if a.changed == nil {
@@ -99,7 +99,7 @@ func (a *artifacts) progress(p *Progress) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.Stored, p.Missing = maps.Clone(a.stored), maps.Clone(a.missing)
-	for name := range a.taken {
+	for name := range a.names {
 		_, stored := a.stored[name]
 		_, missing := a.missing[name]
 		if _, log := p.Logs[name]; !stored && !missing && !log {

@@ -42,7 +42,7 @@ func Resume(ctx context.Context, q *queue.Client, dir string, o Options) (*Run, 
 	}
 	r, err := resume(ctx, q, folder, redactor, o)
 	if err != nil {
-		err = fmt.Errorf("resume run %d of task %s: %w", folder.journal.State().Claim.RunID, folder.journal.State().Claim.TaskID, err)
+		err = fmt.Errorf("resume run %d of task %s: %w", folder.journal.Found().Claim.RunID, folder.journal.Found().Claim.TaskID, err)
 		if errors.Is(err, ErrClaimLost) || errors.Is(err, ErrCompleted) {
 			return nil, errors.Join(err, folder.remove())
 		}
@@ -52,7 +52,7 @@ func Resume(ctx context.Context, q *queue.Client, dir string, o Options) (*Run, 
 }
 
 func resume(ctx context.Context, q *queue.Client, folder *stateFolder, redactor *livelog.Redactor, o Options) (*Run, error) {
-	state := folder.journal.State()
+	state := folder.journal.Found()
 	if state.Claim.Queue != q.URL() {
 		return nil, &StateError{Dir: folder.path, Err: fmt.Errorf("the run belongs to the queue %s, not %s", state.Claim.Queue, q.URL())}
 	}
@@ -208,10 +208,10 @@ func sealedLog(state journal.State, name string) (log journal.SealedLog, ended b
 func (r *Run) restoreArtifacts(state journal.State) {
 	a := r.artifacts
 	for _, log := range state.Logs {
-		a.taken[log.Name] = true
+		a.names[log.Name] = nil
 	}
 	for _, added := range state.Added {
-		a.taken[added.Name] = true
+		a.names[added.Name] = nil
 		if _, missing := state.Missing[added.Name]; missing {
 			continue
 		}
@@ -228,7 +228,7 @@ func (r *Run) restoreArtifacts(state journal.State) {
 		}
 	}
 	for name, reason := range state.Missing {
-		a.taken[name] = true
+		a.names[name] = nil
 		a.missing[name] = reason
 	}
 }

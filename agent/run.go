@@ -114,6 +114,7 @@ func newRun(ctx context.Context, q *queue.Client, lease *lease, redactor *livelo
 	r.grants = &grants{lease: r.lease, pool: o.Pool, giveUpAfter: o.GiveUpAfter}
 	r.logsDocument = newLogsDocument(r.putLogsDocument)
 	r.artifacts = newArtifacts(o.Uploads, r.background, r.grantArtifacts, r.putArtifact, r)
+	r.artifacts.pooled = o.Pool != nil
 	return r
 }
 

@@ -6,10 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -48,6 +48,9 @@ func Encode(doc Document) ([]byte, error) {
 		again = reflect.New(v.Type()).Elem()
 	}
 	faults, err := e.read(again, checked, false)
+	if len(faults) > 0 && len(checked) < len(data) {
+		faults, err = e.read(again, data, false) // all that is wrong
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +142,9 @@ func (w *encoder) object(v reflect.Value) *fault {
 }
 
 func (w *encoder) dictionary(v reflect.Value) *fault {
+	if texts, ok := v.Interface().(map[string]string); ok {
+		return w.texts(texts)
+	}
 	names := v.MapKeys()
 	slices.SortFunc(names, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
 	w.out.WriteByte('{')
@@ -160,6 +166,29 @@ func (w *encoder) dictionary(v reflect.Value) *fault {
 	return nil
 }
 
+// texts is dictionary for one of strings: the URLs of all artifacts are one.
+func (w *encoder) texts(texts map[string]string) *fault {
+	before := byte('{')
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		w.out.WriteByte(before)
+		before = ','
+		fault := w.text(name)
+		if fault == nil {
+			w.out.WriteByte(':')
+			fault = w.text(texts[name])
+		}
+		if fault != nil {
+			fault.path = append(fault.path, name)
+			return fault
+		}
+	}
+	if before == '{' {
+		w.out.WriteByte('{')
+	}
+	w.out.WriteByte('}')
+	return nil
+}
+
 func (w *encoder) array(v reflect.Value) *fault {
 	w.out.WriteByte('[')
 	for i := range v.Len() {
@@ -176,7 +205,7 @@ func (w *encoder) array(v reflect.Value) *fault {
 }
 
 func (w *encoder) text(s string) *fault {
-	if strings.IndexFunc(s, needsCare) < 0 {
+	if !needsCare(s) {
 		w.out.WriteByte('"')
 		w.out.WriteString(s)
 		w.out.WriteByte('"')
@@ -188,8 +217,15 @@ func (w *encoder) text(s string) *fault {
 	return w.json(s)
 }
 
-// needsCare reports whether a character may have to be escaped.
-func needsCare(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }
+// needsCare reports whether a text may hold what has to be escaped.
+func needsCare(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return true
+		}
+	}
+	return false
+}
 
 // json writes what needs no care of ours.
 func (w *encoder) json(v any) *fault {

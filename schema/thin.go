@@ -51,8 +51,8 @@ func (f form) thinned(doc any) any {
 	return thin
 }
 
-// thinned is what has to be checked of a document that is written as data: the document without the texts that are plainly right.
-// They need not be read again for that.
+// thinned is what has to be checked of a document that is written as data: the document without the texts that are plainly right,
+// which need not be read again for that, and with one of each of other things.
 func (e entry) thinned(doc reflect.Value, w encoder, data []byte) ([]byte, error) {
 	form, err := forms[e.name()].strict()
 	if err != nil || len(form.quick) == 0 || len(data) > MaxBytes || e.check != nil {
@@ -61,9 +61,14 @@ func (e entry) thinned(doc reflect.Value, w encoder, data []byte) ([]byte, error
 	thin := reflect.New(doc.Type()).Elem()
 	thin.Set(doc)
 	for _, f := range w.fields.of(doc.Type()) {
-		q, texts := form.quick[f.name], map[string]string(nil)
-		if q != nil {
-			texts, _ = doc.FieldByIndex(f.index).Interface().(map[string]string)
+		q, contents := form.quick[f.name], doc.FieldByIndex(f.index)
+		if q == nil || contents.Kind() != reflect.Map {
+			continue
+		}
+		texts, ok := contents.Interface().(map[string]string)
+		if !ok {
+			thin.FieldByIndex(f.index).Set(distinct(contents))
+			continue
 		}
 		right := len(texts) > 0
 		for _, text := range texts {
@@ -78,6 +83,21 @@ func (e entry) thinned(doc reflect.Value, w encoder, data []byte) ([]byte, error
 		return data, nil
 	}
 	return again.out.Bytes(), nil
+}
+
+// distinct is a map without the values that it holds under another name too.
+func distinct(contents reflect.Value) reflect.Value {
+	kept, seen := reflect.MakeMap(contents.Type()), map[any]bool{}
+	for all := contents.MapRange(); all.Next(); {
+		if v := all.Value(); v.Comparable() {
+			if seen[v.Interface()] {
+				continue
+			}
+			seen[v.Interface()] = true
+		}
+		kept.SetMapIndex(all.Key(), all.Value())
+	}
+	return kept
 }
 
 // only reports whether a schema says no more than another one, besides what is for people.
@@ -142,12 +162,20 @@ func plainURL(text string) bool {
 			if i+2 >= len(path) || !isHex(path[i+1]) || !isHex(path[i+2]) {
 				return false
 			}
-		case !isAlphanumeric(c) && strings.IndexByte("/-._~!$&'()*+,;=:@?", c) < 0:
+		case !inPath[c]:
 			return false
 		}
 	}
 	return true
 }
+
+// inPath are the bytes that the path and the query of a plain URL are made of, besides those that are escaped.
+var inPath = func() (in [256]bool) {
+	for c := range in {
+		in[c] = isAlphanumeric(byte(c)) || strings.IndexByte("/-._~!$&'()*+,;=:@?", byte(c)) >= 0
+	}
+	return in
+}()
 
 func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -137,4 +138,30 @@ func FuzzPlainURL(f *testing.F) {
 			t.Error(fmt.Errorf("%q is said to be plain: %w", text, err))
 		}
 	})
+}
+
+// Of equal things one is checked; but what is wrong is said of all of them.
+func TestEqualThingsAreCheckedOnce(t *testing.T) {
+	request := func(bad *MultipartRequest) ArtifactURLsRequest {
+		wanted := map[string]ArtifactRequest{}
+		for i := range 20 {
+			wanted[fmt.Sprint("fine ", i)] = ArtifactRequest{ContentType: "text/plain"}
+			if bad != nil {
+				wanted[fmt.Sprint("bad ", i)] = ArtifactRequest{ContentType: "text/plain", Multipart: bad}
+			}
+		}
+		return ArtifactURLsRequest{Worker: Worker{WorkerGroup: "a", WorkerID: "b"}, Artifacts: wanted}
+	}
+	data, err := Encode(request(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := Decode[ArtifactURLsRequest]("", data); err != nil || !reflect.DeepEqual(back, request(nil)) {
+		t.Errorf("came back as %+v, %v", back, err)
+	}
+	_, err = Encode(request(&MultipartRequest{Size: -1}))
+	var e *Error
+	if !errors.As(err, &e) || len(e.Problems) < 20 {
+		t.Errorf("bad ones: %v", err)
+	}
 }

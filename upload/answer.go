@@ -28,6 +28,9 @@ const (
 // so that nothing can be said about it.
 func readAnswer(res *http.Response, moved func()) (answer, error) {
 	a := answer{status: res.StatusCode, header: res.Header}
+	if res.Body == http.NoBody {
+		return a, nil
+	}
 	data, err := io.ReadAll(io.LimitReader(movingReader{res.Body, moved}, maxAnswer))
 	if err != nil {
 		return a, err

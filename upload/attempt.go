@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -41,7 +43,7 @@ func (p *put) attempt() (proof, *failure) {
 		return proof{}, &failure{what: Error{Kind: ErrGrant, Err: err}, verdict: stop}
 	}
 	p.attempts++
-	p.debug("upload starts", "size", p.content.size)
+	p.debug("upload starts", slog.Int64("size", p.content.size))
 	proxy := p.client.proxyOf(req)
 	res, err := p.client.http.Do(req)
 	if res != nil {
@@ -86,7 +88,7 @@ func (p *put) request(ctx context.Context, body func() (io.ReadCloser, error)) (
 	var req *http.Request
 	var err error
 	if p.task.way == nil {
-		req, err = signedRequest(ctx, p.task.step.what.method(), p.grant, p.options)
+		req, err = signedRequest(ctx, p.task.step.what.method(), p.url, p.grant, p.options)
 	} else {
 		req, err = p.task.way.request(ctx, p.task.step, p.grant, p.options, p.content)
 	}
@@ -99,7 +101,7 @@ func (p *put) request(ctx context.Context, body func() (io.ReadCloser, error)) (
 		}
 	}
 	if req.Header.Get("Accept-Encoding") == "" {
-		req.Header.Set("Accept-Encoding", "identity")
+		req.Header["Accept-Encoding"] = identity
 	}
 	if p.content.size > expectAbove && !p.plain {
 		req.Header.Set("Expect", "100-continue")
@@ -112,13 +114,20 @@ func (p *put) request(ctx context.Context, body func() (io.ReadCloser, error)) (
 	return req, err
 }
 
-// signedRequest is one to a signed URL, with what was signed with it, and no body yet.
-func signedRequest(ctx context.Context, method string, g Grant, o PutOptions) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, method, g.URL.Reveal(), nil)
-	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
-		// Not err: it may quote the URL in parts.
+// identity is the value of a header. No request changes it.
+var identity = []string{"identity"}
+
+// signedRequest is one to a signed URL, which is nil if it does not parse, with what was signed with it, and no body yet.
+func signedRequest(ctx context.Context, method string, to *url.URL, g Grant, o PutOptions) (*http.Request, error) {
+	if to == nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
+		// Not why it does not parse: that may quote the URL in parts.
 		return nil, errors.New("want a URL that starts with http:// or https:// and a host")
 	}
+	req, err := http.NewRequestWithContext(ctx, method, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.URL, req.Host = to, strings.TrimSuffix(to.Host, ":")
 	for name, values := range g.Header {
 		req.Header[http.CanonicalHeaderKey(name)] = values
 	}

@@ -2,8 +2,6 @@ package upload
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"net/http"
@@ -46,21 +44,14 @@ func (b *body) Read(p []byte) (int, error) {
 	case int64(len(p)) > left:
 		p = p[:left]
 	}
-	n, err := b.content.ReadAt(p, b.offset)
+	var n int
+	n, b.err = b.content.fill(p, b.offset)
 	b.crc.Write(p[:n])
 	b.offset += int64(n)
 	if n > 0 {
 		b.moved(b.offset)
 	}
-	if n < len(p) {
-		if errors.Is(err, io.EOF) {
-			b.err = b.content.shrank(b.offset)
-		} else {
-			b.err = fmt.Errorf("%w: %w", ErrSource, err)
-		}
-		return n, b.err
-	}
-	return n, nil
+	return n, b.err
 }
 
 // Close waits for a Read that is under way.
@@ -106,14 +97,14 @@ func newBodies(c *content, moved func(int64)) (*bodies, error) {
 	if c.size == 0 || c.size > smallBody {
 		return s, nil
 	}
-	b := newBody(c, moved)
 	s.block = smallBlocks.Get().(*smallBlock)
 	s.small = s.block[:c.size]
-	if _, err := io.ReadFull(b, s.small); err != nil {
+	if _, err := c.fill(s.small, 0); err != nil {
 		smallBlocks.Put(s.block)
 		return nil, err
 	}
-	s.digest = digestOf(b.crc)
+	s.digest = Sum(s.small)
+	moved(c.size)
 	return s, nil
 }
 

@@ -143,7 +143,7 @@ func TestSkewIsAMedian(t *testing.T) {
 	if skew, ok := c.skew("a"); !ok || skew != time.Minute+time.Second/2 {
 		t.Errorf("two odd ones: %v, %v", skew, ok)
 	}
-	if n := len(c.byHost["a"]); n != samples {
+	if n := len(c.byHost["a"].kept); n != samples {
 		t.Errorf("%d samples kept", n)
 	}
 	c.heard("b", date(time.Hour), now)

@@ -46,8 +46,3 @@ func (d Digest) sum() uint64 {
 	}
 	return binary.BigEndian.Uint64(b)
 }
-
-// digestOfSum is the digest of a CRC.
-func digestOfSum(crc uint64) Digest {
-	return Digest(digestPrefix + base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, crc)))
-}

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"hash"
 	"strings"
 
@@ -19,13 +20,17 @@ const (
 
 // Sum is the digest of b.
 func Sum(b []byte) Digest {
-	h := crc64nvme.New()
-	h.Write(b)
-	return digestOf(h)
+	return digestOfSum(crc64nvme.Checksum(b))
 }
 
-func digestOf(h hash.Hash64) Digest {
-	return Digest(digestPrefix + base64.StdEncoding.EncodeToString(h.Sum(nil)))
+func digestOf(h hash.Hash64) Digest { return digestOfSum(h.Sum64()) }
+
+// digestOfSum is the digest of a CRC.
+func digestOfSum(crc uint64) Digest {
+	var sum [8]byte
+	binary.BigEndian.PutUint64(sum[:], crc)
+	text := append(make([]byte, 0, 32), digestPrefix...)
+	return Digest(base64.StdEncoding.AppendEncode(text, sum[:]))
 }
 
 // base64 is the digest as the storage writes it.

@@ -70,6 +70,9 @@ func validity(u *url.URL) (at time.Time, life time.Duration, ok bool) {
 func parameter(u *url.URL, name string) (value string, ok bool) {
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
 		key, text, _ := strings.Cut(pair, "=")
+		if len(key) < len(name) { // escaped, it is no shorter
+			continue
+		}
 		key, err := url.QueryUnescape(key)
 		if err != nil || !strings.EqualFold(key, name) || strings.Contains(pair, ";") {
 			continue

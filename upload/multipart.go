@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"github.com/taskcluster/upload-agent/schema"
@@ -133,7 +134,11 @@ func (w *signedParts) request(ctx context.Context, s step, g Grant, o PutOptions
 	if s.what != stepPut {
 		o.ContentEncoding, o.CacheControl, o.ContentDisposition = "", "", "" // the upload was started with them
 	}
-	return signedRequest(ctx, s.what.method(), g, o)
+	to, err := url.Parse(g.URL.Reveal())
+	if err != nil {
+		to = nil // see there
+	}
+	return signedRequest(ctx, s.what.method(), to, g, o)
 }
 
 func (w *signedParts) list(_ context.Context, _ string, parts []storedPart) ([]byte, error) {

@@ -38,7 +38,7 @@ var ErrLink = errors.New("a link that is not followed")
 
 // Source is the source of the file; as [File], but for its links. A link that is not followed is ErrLink.
 func (p Place) Source() Source {
-	return Source{path: filepath.Join(p.Folder, filepath.FromSlash(p.Name)), place: p, open: p.open}
+	return Source{path: filepath.Join(p.Folder, filepath.FromSlash(p.Name)), place: &p, open: p.open}
 }
 
 func (p Place) open() (*content, error) {

@@ -56,6 +56,7 @@ type put struct {
 	told    told
 
 	grant   Grant
+	url     *url.URL      // that of the grant; nil if it does not parse
 	host    string        // where it leads, "" if nowhere
 	expires time.Time     // when it does, zero if unknown
 	margin  time.Duration // it is renewed this long before
@@ -142,7 +143,16 @@ func (p *put) whole() (Receipt, *Error) {
 
 // run makes attempts until one succeeds, or no other is worth it.
 func (p *put) run() *Error {
-	err := backoff.RetryNotify(p.try, backoff.WithContext(p.pace, p.ctx), p.notify)
+	first := p.try()
+	if first == nil {
+		return nil // as a rule: what follows is not made ready for nothing
+	}
+	err := backoff.RetryNotify(func() (err error) {
+		if err, first = first, nil; err == nil {
+			err = p.try()
+		}
+		return err
+	}, backoff.WithContext(p.pace, p.ctx), p.notify)
 	switch {
 	case err == nil:
 		return nil
@@ -187,10 +197,10 @@ func (p *put) try() error {
 		}
 	}
 	if f != nil {
-		p.debug("upload attempt ends", "error", f)
+		p.debug("upload attempt ends", slog.Any("error", f))
 		return p.follow(f)
 	}
-	p.debug("upload attempt succeeds", "digest", proof.digest)
+	p.debug("upload attempt succeeds", slog.String("digest", string(proof.digest)))
 	p.told.done(p.content.size)
 	p.proof = proof
 	return nil
@@ -299,20 +309,20 @@ func (p *put) notify(err error, pause time.Duration) {
 }
 
 // debug logs a step of an attempt.
-func (p *put) debug(message string, args ...any) {
+func (p *put) debug(message string, more slog.Attr) {
 	if p.client.log.Enabled(p.ctx, slog.LevelDebug) {
-		p.client.log.Debug(message, append(args, "name", p.options.Name, "step", p.task.step.String(), "attempt", p.attempts, "url", p.grant.URL)...)
+		p.client.log.Debug(message, more, "name", p.options.Name, "step", p.task.step.String(), "attempt", p.attempts, "url", p.grant.URL)
 	}
 }
 
 // use takes a grant, and fixes how early it will be renewed.
 func (p *put) use(g Grant) {
-	p.grant, p.host, p.expires, p.margin = g, "", g.Expires, 0
+	p.grant, p.url, p.host, p.expires, p.margin = g, nil, "", g.Expires, 0
 	var life time.Duration
 	if g.Bucket != nil {
 		p.host, p.expires = g.Bucket.host(), g.Bucket.Credentials.Expires
 	} else if u, err := url.Parse(g.URL.Reveal()); err == nil {
-		p.host = u.Host
+		p.url, p.host = u, u.Host
 		at, signedFor, ok := validity(u)
 		life = signedFor
 		if ok && g.Expires.IsZero() {

@@ -10,8 +10,14 @@ import (
 // clocks estimates how the clocks of storages differ from ours, by the Date of their answers.
 type clocks struct {
 	mu     sync.Mutex
-	byHost map[string][]time.Duration // the last few samples of each
-	last   string                     // the host heard last
+	byHost map[string]*clock
+	last   string // the host heard last
+}
+
+// clock is that of one storage.
+type clock struct {
+	kept   []time.Duration // the last few samples
+	median time.Duration   // of them: asked for more often than it changes
 }
 
 // A median of a few: a Date out of some cache or a broken proxy does not count for long.
@@ -28,22 +34,34 @@ func (c *clocks) heard(host string, h http.Header, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byHost == nil {
-		c.byHost = make(map[string][]time.Duration)
+		c.byHost = make(map[string]*clock)
 	}
-	kept := append(c.byHost[host], sample)
-	c.byHost[host] = kept[max(0, len(kept)-samples):]
+	if c.byHost[host] == nil {
+		c.byHost[host] = &clock{}
+	}
+	c.byHost[host].add(sample)
 	c.last = host
+}
+
+func (c *clock) add(sample time.Duration) {
+	if len(c.kept) == samples {
+		c.kept = slices.Delete(c.kept, 0, 1)
+	}
+	c.kept = append(c.kept, sample)
+	var sorted [samples]time.Duration
+	n := copy(sorted[:], c.kept)
+	slices.Sort(sorted[:n])
+	c.median = sorted[n/2]
 }
 
 // skew is the host's clock minus ours; false if it has not been heard.
 func (c *clocks) skew(host string) (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kept := slices.Sorted(slices.Values(c.byHost[host]))
-	if len(kept) == 0 {
-		return 0, false
+	if clock := c.byHost[host]; clock != nil {
+		return clock.median, true
 	}
-	return kept[len(kept)/2], true
+	return 0, false
 }
 
 // latest is the skew of the host that was heard last.

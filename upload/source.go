@@ -16,7 +16,7 @@ import (
 // A Source may be used by several Puts at once. The zero Source is none, and an error; an empty object is Bytes(nil).
 type Source struct {
 	path  string // of a file
-	place Place  // of a file in a folder
+	place *Place // of a file in a folder; nil if it is none. A pointer, as ten thousand artifacts may wait
 	open  func() (*content, error)
 }
 
@@ -39,6 +39,18 @@ func (c *content) section(offset, size int64) *content {
 		close:    func() error { return nil },
 		offset:   offset, whole: c.size,
 	}
+}
+
+// fill reads all of p, which is within the content.
+func (c *content) fill(p []byte, offset int64) (int, error) {
+	n, err := c.ReadAt(p, offset)
+	switch {
+	case n == len(p):
+		return n, nil
+	case errors.Is(err, io.EOF):
+		return n, c.shrank(offset + int64(n))
+	}
+	return n, fmt.Errorf("%w: %w", ErrSource, err)
 }
 
 // shrank is the error of a content that ends after n bytes.
@@ -75,7 +87,7 @@ func File(path string) Source {
 
 // Size is the size of the source in bytes; of a file, as it is now.
 func (s Source) Size() (int64, error) {
-	if s.path != "" && s.place.Folder == "" {
+	if _, inFolder := s.Place(); s.path != "" && !inFolder {
 		if info, err := os.Stat(s.path); err == nil && info.Mode().IsRegular() { // cheaper than to open it
 			return info.Size(), nil
 		}
@@ -91,7 +103,12 @@ func (s Source) Size() (int64, error) {
 func (s Source) Path() string { return s.path }
 
 // Place is that of the source of a file in a folder; false for any other source.
-func (s Source) Place() (Place, bool) { return s.place, s.place.Folder != "" }
+func (s Source) Place() (Place, bool) {
+	if s.place == nil || s.place.Folder == "" {
+		return Place{}, false
+	}
+	return *s.place, true
+}
 
 // Digest reads all of the source and gives its size in bytes and its digest. A file that shrinks or is written to
 // meanwhile is ErrChanged, as in a Put.

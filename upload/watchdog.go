@@ -21,10 +21,10 @@ type watchdog struct {
 	tick   time.Duration
 	wrote  func() // called whenever the transport has written a request, or has given that up
 	moves  atomic.Int64
-	held   atomic.Int32                    // bodies that wait for their turns: nothing is expected to move
-	socket atomic.Pointer[syscall.RawConn] // of the connection in use, where the transport shows it
+	held   atomic.Int32 // bodies that wait for their turns: nothing is expected to move
 
 	mu      sync.Mutex // guards the rest
+	conn    net.Conn   // that is in use, where the transport shows it
 	timer   *time.Timer
 	stopped bool
 	quiet   int   // looks in a row without movement
@@ -77,39 +77,42 @@ func (w *watchdog) look() {
 	w.timer.Reset(w.tick)
 }
 
-// queued is how many bytes wait in the socket for the peer to acknowledge them; 0 if unknown.
+// queued is how many bytes wait in the socket for the peer to acknowledge them; 0 if unknown. The caller holds mu.
 func (w *watchdog) queued() (n int) {
-	raw := w.socket.Load()
-	if raw == nil {
+	conn := w.conn
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = over.NetConn() // the socket below TLS
+	}
+	c, ok := conn.(syscall.Conn)
+	if !ok {
 		return 0
 	}
-	(*raw).Control(func(fd uintptr) { n = unacknowledged(fd) })
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	raw.Control(func(fd uintptr) { n = unacknowledged(fd) })
 	return n
 }
 
 // trace reports what the transport does between taking bytes.
 func (w *watchdog) trace() *httptrace.ClientTrace {
+	moved := w.moved
 	return &httptrace.ClientTrace{
 		DNSDone:              func(httptrace.DNSDoneInfo) { w.moved() },
 		ConnectDone:          func(_, _ string, _ error) { w.moved() },
 		TLSHandshakeDone:     func(tls.ConnectionState, error) { w.moved() },
 		GotConn:              func(info httptrace.GotConnInfo) { w.moved(); w.observe(info.Conn) },
-		WroteHeaders:         w.moved,
-		Got100Continue:       w.moved,
+		WroteHeaders:         moved,
+		Got100Continue:       moved,
 		WroteRequest:         func(httptrace.WroteRequestInfo) { w.moved(); w.wrote() },
-		GotFirstResponseByte: w.moved,
+		GotFirstResponseByte: moved,
 	}
 }
 
-// observe looks for the socket below a connection.
+// observe notes the connection that is used.
 func (w *watchdog) observe(conn net.Conn) {
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
-		conn = over.NetConn()
-	}
-	w.socket.Store(nil)
-	if c, ok := conn.(syscall.Conn); ok {
-		if raw, err := c.SyscallConn(); err == nil {
-			w.socket.Store(&raw)
-		}
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn = conn
 }

@@ -44,10 +44,12 @@ type Journal struct {
 	file disk.File
 
 	mu      sync.Mutex
-	changed *sync.Cond // work, synced, waiting, due, closing or err
-	state   State
+	changed *sync.Cond    // work, synced, waiting, due, closing or err
+	state   State         // a light one
+	found   State         // see Found
 	number  int64         // of the last record
-	jotted  []jotted      // records that are not in the file yet
+	lines   []byte        // of records that are not in the file yet
+	jotted  []Step        // of these
 	written int64         // bytes of the file that hold records
 	synced  int64         // of which survive a power cut
 	waiting int           // how many wait for that
@@ -62,7 +64,7 @@ type Journal struct {
 }
 
 func newJournal(d disk.Disk, dir string, file disk.File) *Journal {
-	j := &Journal{disk: d, dir: dir, file: file, failed: make(chan struct{}), ended: make(chan struct{})}
+	j := &Journal{state: State{light: true}, disk: d, dir: dir, file: file, failed: make(chan struct{}), ended: make(chan struct{})}
 	j.changed = sync.NewCond(&j.mu)
 	return j
 }
@@ -126,7 +128,7 @@ func makeReserve(d disk.Disk, dir string) error {
 }
 
 // Open takes up the journal in the state folder dir. What a torn write has left at its end is cut off, and what
-// [Journal.State] gives then survives a power cut. The error is [fs.ErrNotExist] if there is none, [ErrDead] if it
+// [Journal.Found] gives then survives a power cut. The error is [fs.ErrNotExist] if there is none, [ErrDead] if it
 // could not be synced once, [ErrEmpty] if it holds nothing yet, [ErrLocked] if another process works with it, a *[DamagedError] if it cannot be relied on.
 func Open(d disk.Disk, dir string) (*Journal, error) {
 	file, err := open(d, dir)
@@ -158,7 +160,8 @@ func (j *Journal) takeUp() error {
 	if err := j.file.Sync(); err != nil {
 		return err
 	}
-	j.state, j.number, j.written, j.synced = p.state, p.number, p.size, p.size
+	j.state, j.found, j.number, j.written, j.synced = p.state.Clone(), p.state, p.number, p.size, p.size
+	j.state.lighten()
 	return nil
 }
 
@@ -226,18 +229,8 @@ func (j *Journal) Jot(r Record) error {
 	return err
 }
 
-// State is what all records so far make of the run; a copy that shares nothing with the journal.
-func (j *Journal) State() State {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.state.Clone()
-}
-
-// jotted is a record that waits to be written.
-type jotted struct {
-	step Step
-	line []byte
-}
+// Found is what the records that [Open] has found make of the run. It is to be read only.
+func (j *Journal) Found() State { return j.found }
 
 // mostJotted is how many records wait at most.
 const mostJotted = 256
@@ -259,16 +252,16 @@ func (j *Journal) write(r Record, later bool) (end int64, err error) {
 	if err := j.state.check(r); err != nil {
 		return 0, err
 	}
-	line, err := encode(r)
+	lines, err := appendLine(j.lines, r)
 	if err == nil && !r.asIs() {
-		r, err = reread(line) // the state is made of what is in the file
+		r, err = reread(lines[len(j.lines):]) // the state is made of what is in the file
 	}
 	if err != nil {
 		return 0, &StepError{Phase: j.state.Phase(), Step: r.Step, Reason: "it cannot be written as JSON: " + err.Error()}
 	}
 	crashpoint.Reach(string(r.Step) + before)
 	idle := j.idle()
-	j.jotted = append(j.jotted, jotted{r.Step, line})
+	j.lines, j.jotted = lines, append(j.jotted, r.Step)
 	if !later || len(j.jotted) == mostJotted {
 		if err := j.flush(); err != nil {
 			return 0, err
@@ -288,25 +281,21 @@ func (j *Journal) idle() bool { return j.written == j.synced && len(j.jotted) ==
 // flush writes what was jotted down. The caller holds mu.
 func (j *Journal) flush() error {
 	switch {
-	case len(j.jotted) == 0:
-		return nil
 	case j.err != nil:
 		return j.err
+	case len(j.jotted) == 0:
+		return nil
 	}
-	lines := j.jotted[0].line
-	for _, more := range j.jotted[1:] {
-		lines = append(lines, more.line...)
-	}
-	if err := j.put(lines); err != nil {
+	if err := j.put(j.lines); err != nil {
+		j.lines, j.jotted = nil, nil
 		j.die("write", err)
 		return j.err
 	}
-	for i, done := range j.jotted {
-		crashpoint.Reach(string(done.step) + written)
-		j.jotted[i] = jotted{}
+	for _, step := range j.jotted {
+		crashpoint.Reach(string(step) + written)
 	}
-	j.jotted = j.jotted[:0]
-	j.written += int64(len(lines))
+	j.written += int64(len(j.lines))
+	j.lines, j.jotted = j.lines[:0], j.jotted[:0]
 	return nil
 }
 

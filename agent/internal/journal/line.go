@@ -2,6 +2,8 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,43 +19,51 @@ const checksumSize = len(`,"crc":"0a1b2c3d"}`)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// checksum is the end of a line whose members are those in front, without the closing brace.
-func checksum(front []byte) string {
-	return fmt.Sprintf(`,"crc":"%08x"}`, crc32.Checksum(front, castagnoli))
+// appendChecksum appends the end of a line whose members are those in front, without the closing brace.
+func appendChecksum(line, front []byte) []byte {
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(front, castagnoli))
+	line = hex.AppendEncode(append(line, `,"crc":"`...), sum[:])
+	return append(line, `"}`...)
 }
 
-// encode writes a record as a line, with its newline.
-func encode(r Record) ([]byte, error) {
-	line, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
+// appendLine appends a record as a line, with its newline. After an error lines is as it was.
+func appendLine(lines []byte, r Record) ([]byte, error) {
+	from := len(lines)
+	all, ok := appendHot(lines, r)
+	if !ok {
+		object, err := json.Marshal(r)
+		if err != nil {
+			return lines, err
+		}
+		all = append(lines, object...)
 	}
-	line = slices.Grow(line[:len(line)-1], checksumSize+1)
-	return append(append(line, checksum(line)...), '\n'), nil
+	all = all[:len(all)-1] // the closing brace
+	return append(appendChecksum(all, all[from:]), '\n'), nil
 }
 
 // intact reports whether a line, without its newline, has the right checksum.
 func intact(line []byte) bool {
 	front := len(line) - checksumSize
-	return front >= 0 && string(line[front:]) == checksum(line[:front])
+	return front >= 0 && bytes.Equal(line[front:], appendChecksum(make([]byte, 0, checksumSize), line[:front]))
 }
 
 // asIs says of a record that it comes out of its line as it went in. Those that are one of thousands in a run
 // do: reading them again costs as much as writing them.
 func (r Record) asIs() bool {
-	var texts []string
+	var texts [4]string
 	switch {
 	case r.Step == ArtifactAdded, r.Step == ArtifactReplaced:
-		texts = []string{r.Artifact.Name, r.Artifact.ContentType, r.Artifact.Path}
+		texts = [4]string{r.Artifact.Name, r.Artifact.ContentType, r.Artifact.Path}
 	case r.Step == ArtifactStored:
-		texts = []string{r.Receipt.Name, r.Receipt.URL, string(r.Receipt.Digest), r.Receipt.ETag}
+		texts = [4]string{r.Receipt.Name, r.Receipt.URL, string(r.Receipt.Digest), r.Receipt.ETag}
 	default:
 		return false
 	}
-	return r.At == r.At.UTC().Round(0) && !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) })
+	return r.At == r.At.UTC().Round(0) && !slices.ContainsFunc(texts[:], func(s string) bool { return !utf8.ValidString(s) })
 }
 
-// reread reads a line that encode has just written. It is cheaper than decode.
+// reread reads a line that appendLine has just written. It is cheaper than decode.
 func reread(line []byte) (Record, error) {
 	var r Record
 	err := json.Unmarshal(line, &r) // Record knows no checksum: it is skipped

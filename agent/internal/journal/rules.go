@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"net/url"
 	"slices"
@@ -47,8 +48,8 @@ func ruleOf(step Step) (rule, bool) {
 
 // fault says what is wrong with a record for its rule, whatever came before; "" if nothing is.
 func (r Record) fault(rule rule) string {
-	if found := r.members(); !slices.Equal(found, rule.members) {
-		return fmt.Sprintf("its record has the members %q instead of %q", found, rule.members)
+	if !r.has(rule.members) {
+		return fmt.Sprintf("its record has the members %q instead of %q", r.members(), rule.members)
 	}
 	if len(r.Names) > 0 && r.Step != LogsStored {
 		return "its record has names"
@@ -56,7 +57,7 @@ func (r Record) fault(rule rule) string {
 	if r.Limit != 0 && r.Step != LogAdded {
 		return "its record has a limit"
 	}
-	for _, name := range r.names() {
+	for name := range r.names() {
 		if name == "" {
 			return "a name is empty"
 		}
@@ -85,47 +86,66 @@ func (r Record) fault(rule rule) string {
 	return ""
 }
 
-// members names the members that a record has besides its number, time, step and names; sorted.
+// memberNames are the members that a record may have besides its number, time, step and names; sorted.
+var memberNames = [...]string{"artifact", "chunk", "claim", "ended", "frozen", "log", "loss", "missing", "outcome", "receipt", "until"}
+
+// filled says which of them a record has.
+func (r Record) filled() [len(memberNames)]bool {
+	return [...]bool{
+		r.Artifact != nil, r.Chunk != nil, r.Claim != nil, len(r.Ended) > 0, r.Frozen != nil,
+		r.Log != "", r.Loss != nil, r.Missing != nil, r.Outcome != nil, r.Receipt != nil, r.Until != nil,
+	}
+}
+
+// has reports whether a record has exactly these members.
+func (r Record) has(members []string) bool {
+	for i, filled := range r.filled() {
+		if filled {
+			if len(members) == 0 || members[0] != memberNames[i] {
+				return false
+			}
+			members = members[1:]
+		}
+	}
+	return len(members) == 0
+}
+
+// members names the members that a record has.
 func (r Record) members() []string {
 	var found []string
-	for _, m := range []struct {
-		name  string
-		there bool
-	}{
-		{"artifact", r.Artifact != nil}, {"chunk", r.Chunk != nil}, {"claim", r.Claim != nil}, {"ended", len(r.Ended) > 0}, {"frozen", r.Frozen != nil},
-		{"log", r.Log != ""}, {"loss", r.Loss != nil}, {"missing", r.Missing != nil}, {"outcome", r.Outcome != nil}, {"receipt", r.Receipt != nil}, {"until", r.Until != nil},
-	} {
-		if m.there {
-			found = append(found, m.name)
+	for i, filled := range r.filled() {
+		if filled {
+			found = append(found, memberNames[i])
 		}
 	}
 	return found
 }
 
 // names are those of all logs and artifacts in a record.
-func (r Record) names() []string {
-	names := slices.Clone(r.Names)
-	if r.Log != "" {
-		names = append(names, r.Log)
-	}
-	if r.Artifact != nil {
-		names = append(names, r.Artifact.Name)
-	}
-	if r.Missing != nil {
-		names = append(names, r.Missing.Name)
-	}
-	if r.Receipt != nil {
-		names = append(names, r.Receipt.Name)
-	}
-	for _, log := range r.Ended {
-		names = append(names, log.Name)
-	}
-	if r.Outcome != nil {
-		for _, log := range r.Outcome.Logs {
-			names = append(names, log.Name)
+func (r Record) names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, name := range r.Names {
+			if !yield(name) {
+				return
+			}
+		}
+		switch {
+		case r.Log != "" && !yield(r.Log),
+			r.Artifact != nil && !yield(r.Artifact.Name),
+			r.Missing != nil && !yield(r.Missing.Name),
+			r.Receipt != nil && !yield(r.Receipt.Name):
+			return
+		}
+		ended := r.Ended
+		if r.Outcome != nil {
+			ended = slices.Concat(ended, r.Outcome.Logs)
+		}
+		for _, log := range ended {
+			if !yield(log.Name) {
+				return
+			}
 		}
 	}
-	return names
 }
 
 // signed reports whether the query of a URL holds a signature, of version 2 or 4. It does not rely on the URL being well formed.

@@ -1,9 +1,8 @@
 package journal
 
 import (
-	"bytes"
 	"fmt"
-	"maps"
+
 	"slices"
 	"time"
 
@@ -34,6 +33,7 @@ type State struct {
 	Sent, Acknowledged bool // that the run is completed: to the queue, by the queue
 
 	names map[string]int // where each is in Added
+	light bool           // see lighten
 }
 
 // Log is a log and the chunks of it that are stored, in order and without a gap. Those that a larger one has replaced are left out.
@@ -273,7 +273,7 @@ func (s *State) unsettled() string {
 	settled := func(name string) bool {
 		_, stored := s.Stored[name]
 		_, missing := s.Missing[name]
-		return stored || missing
+		return stored || missing || s.light && s.names[name] == storedArtifact
 	}
 	for _, log := range s.Logs {
 		if !slices.Contains(s.LogNames, log.Name) {
@@ -283,9 +283,9 @@ func (s *State) unsettled() string {
 			return fmt.Sprintf("log %q is neither stored nor missing", log.Name)
 		}
 	}
-	for _, artifact := range s.Added {
-		if !settled(artifact.Name) {
-			return fmt.Sprintf("artifact %q is neither stored nor missing", artifact.Name)
+	for name := range s.names {
+		if !settled(name) {
+			return fmt.Sprintf("artifact %q is neither stored nor missing", name)
 		}
 	}
 	return ""
@@ -303,12 +303,16 @@ func (s *State) added(name string) bool {
 
 // add takes an artifact up, in the place of the one of its name if there is one.
 func (s *State) add(a Artifact) {
+	if s.names == nil {
+		s.names = map[string]int{}
+	}
+	if s.light {
+		s.names[a.Name] = addedArtifact
+		return
+	}
 	if i, ok := s.names[a.Name]; ok {
 		s.Added[i] = a
 		return
-	}
-	if s.names == nil {
-		s.names = map[string]int{}
 	}
 	s.names[a.Name] = len(s.Added)
 	s.Added = append(s.Added, a)
@@ -340,6 +344,10 @@ func (s *State) set(r Record) {
 		delete(s.Stored, r.Artifact.Name)
 		delete(s.Missing, r.Artifact.Name)
 	case ArtifactStored:
+		if s.light && s.added(r.Receipt.Name) {
+			s.names[r.Receipt.Name] = storedArtifact
+			return
+		}
 		if s.Stored == nil {
 			s.Stored = map[string]Receipt{}
 		}
@@ -363,35 +371,4 @@ func (s *State) set(r Record) {
 	case CompletedKnown:
 		s.Acknowledged = true
 	}
-}
-
-// Clone is a copy that shares nothing with s.
-func (s State) Clone() State {
-	s.Logs = slices.Clone(s.Logs)
-	for i := range s.Logs {
-		s.Logs[i].Chunks = slices.Clone(s.Logs[i].Chunks)
-	}
-	s.LogNames, s.Added = slices.Clone(s.LogNames), slices.Clone(s.Added)
-	s.Stored, s.Missing, s.names = maps.Clone(s.Stored), maps.Clone(s.Missing), maps.Clone(s.names)
-	s.LogsStored, s.Frozen, s.Result = copied(s.LogsStored), copied(s.Frozen), copied(s.Result)
-	s.Ended = slices.Clone(s.Ended)
-	s.Outcome = s.Outcome.clone()
-	return s
-}
-
-func (o *Outcome) clone() *Outcome {
-	if o == nil {
-		return nil
-	}
-	c := *o
-	c.Result, c.Logs = bytes.Clone(o.Result), slices.Clone(o.Logs)
-	return &c
-}
-
-func copied[T any](p *T) *T {
-	if p == nil {
-		return nil
-	}
-	c := *p
-	return &c
 }

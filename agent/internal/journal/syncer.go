@@ -37,6 +37,9 @@ func (j *Journal) keepSynced() {
 			return
 		}
 		j.synced = end
+		if len(j.jotted) == 0 {
+			j.lines, j.jotted = nil, nil // a thousand runs that are idle keep no room for lines
+		}
 		j.changed.Broadcast()
 	}
 }
