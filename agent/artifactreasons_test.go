@@ -92,14 +92,8 @@ func (c changing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // The first queue does not escape names in the URLs that readers get.
 func TestReadersFindNamesThatTheQueueDoesNotEscape(t *testing.T) {
-	r := newRig(t, agenttest.Options{})
+	r := newRig(t, agenttest.Options{Quirks2014: true})
 	names := []string{"public/what?.txt", "a#b", "100%41", "q?x=1#y%2f"}
-	r.between(func(w http.ResponseWriter, req *http.Request) bool {
-		if !strings.HasSuffix(req.URL.Path, "/artifact-urls") {
-			return false
-		}
-		return asTheFirstQueue(t, r.server.QueueURL(), w, req)
-	})
 	run := r.start(t.Context())
 	for _, name := range append(names, "plain.txt") {
 		if err := run.AddArtifact(name, upload.Bytes([]byte(name)), agent.ArtifactOptions{}); err != nil {
@@ -116,14 +110,6 @@ func TestReadersFindNamesThatTheQueueDoesNotEscape(t *testing.T) {
 			t.Errorf("%s leads to %q", result.Artifacts[name], body)
 		}
 	}
-}
-
-// asTheFirstQueue answers as the queue, but for the URLs of artifacts: they hold names as they are.
-func asTheFirstQueue(t *testing.T, queueURL string, w http.ResponseWriter, req *http.Request) bool {
-	return withReadURLs(t, queueURL, w, req, func(url, name string) string {
-		front, _, _ := strings.Cut(url, "/artifacts/")
-		return front + "/artifacts/" + name
-	})
 }
 
 // withReadURLs answers as the queue, but for where artifacts are read.

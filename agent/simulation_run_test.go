@@ -250,4 +250,6 @@ func (m *simulation) crash() *crash {
 	return nil
 }
 
-func (m *simulation) stateFolder() string { return filepath.Join(simState, fmt.Sprintf("%s-%d", m.task, m.first())) }
+func (m *simulation) stateFolder() string {
+	return filepath.Join(simState, fmt.Sprintf("%s-%d", m.task, m.first()))
+}

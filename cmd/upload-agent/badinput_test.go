@@ -113,6 +113,8 @@ func TestBadInput(t *testing.T) {
 		{"simulate --fault claim=expired -- true", "", 2, "expired"},
 		{"simulate --fault put=503,,get=404 -- true", "", 2, "--fault"},
 		{"queue --dir folder --fault put=5o3", "", 2, "5o3"},
+		{"simulate --signature v3 -- true", "", 2, `--signature "v3"…v2 or v4`},
+		{"queue --dir folder --signature 2", "", 2, "v2 or v4"},
 		// exec and its claim
 		{"exec --task-id " + goodID + " -- true", "", 2, "queue"},
 		{"exec --queue nowhere --task-id " + goodID + " -- true", "", 2, "--queue: …http"},
