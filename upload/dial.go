@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	// sendBlock is how much of a large body is read and written at once. Measured on Linux and loopback, blocks of 128 KiB cost a tenth
-	// more time, and the 32 KiB that io.Copy takes half as much again.
-	sendBlock = 512 << 10
+	// sendBlock is how much of a large body is read and written at once. Measured on Linux and loopback with a cache of 1 MiB for each core,
+	// which it should not exceed: blocks of 512 KiB cost a twelfth more time, of 128 KiB a third more.
+	sendBlock = 896 << 10
 
 	// nearBuffer is the socket's send buffer where the storage, or a proxy to it, is on the same machine: with no more than this under way
-	// the bytes are still in the processor's cache when they are received. Measured on Linux, 1 GiB takes 0.6 times as long as with
-	// the 4 MiB that the kernel comes to by itself. Over a network the kernel knows better.
-	nearBuffer = 256 << 10
+	// the bytes are still in the processor's cache when they are received, and with less the two sides wait for each other. Measured
+	// on Linux with 1 GiB, half of it costs a quarter more time, and the 4 MiB that the kernel comes to by itself a tenth more.
+	// Over a network the kernel knows better.
+	nearBuffer = 512 << 10
 )
 
 var sendBlocks = sync.Pool{New: func() any { return new([sendBlock]byte) }}

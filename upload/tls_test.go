@@ -27,7 +27,7 @@ func TestBodyOverTLS(t *testing.T) {
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots(server)}
 	client := upload.New(upload.Options{Transport: transport})
 	defer client.CloseIdleConnections()
-	for _, size := range []int{1, 16 << 10, 512 << 10, 512<<10 + 1, len(sent)} {
+	for _, size := range []int{1, 16 << 10, 896 << 10, 896<<10 + 1, len(sent)} {
 		if _, err := client.Put(t.Context(), grantAt(server.URL+"/object", time.Hour), upload.Bytes(sent[:size]), upload.PutOptions{}); err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
 		}

@@ -15,7 +15,7 @@ import (
 //
 // Movement is: the transport takes bytes of the body, a connection makes a step, the peer acknowledges
 // bytes that wait in the socket (there may be megabytes of them, minutes on a slow line), bytes of the answer arrive.
-// Where the socket cannot be seen, the transport must be able to hand over 512 KiB within the timeout.
+// Where the socket cannot be seen, the transport must be able to hand over 896 KiB within the timeout.
 type watchdog struct {
 	cancel context.CancelCauseFunc
 	tick   time.Duration
