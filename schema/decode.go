@@ -51,11 +51,7 @@ func decode(into reflect.Value, file string, data []byte, lenient bool) error {
 	if !ok {
 		return &UnknownError{Name: into.Type().String()}
 	}
-	faults, err := e.read(into, data, lenient)
-	if err != nil {
-		return err
-	}
-	if len(faults) > 0 {
+	if faults := e.read(into, data, lenient); len(faults) > 0 {
 		return report(e.name(), file, data, true, faults)
 	}
 	return nil
@@ -63,30 +59,27 @@ func decode(into reflect.Value, file string, data []byte, lenient bool) error {
 
 // read checks a document and, if there is nothing wrong with it, reads it into a value of its type; the zero Value
 // only checks it against its schema.
-func (e entry) read(into reflect.Value, data []byte, lenient bool) ([]fault, error) {
+func (e entry) read(into reflect.Value, data []byte, lenient bool) []fault {
 	ready := forms[e.name()].strict
 	if lenient {
 		ready = forms[e.name()].lenient
 	}
-	form, err := ready()
-	if err != nil {
-		return nil, err
-	}
+	form := ready()
 	v, _, f := parse(data, false)
 	if f != nil {
-		return []fault{*f}, nil
+		return []fault{*f}
 	}
-	if err := form.compiled.Validate(form.thinned(v)); err != nil {
-		return form.faults(v, err), nil
+	if err := form.validate(v); err != nil {
+		return form.faults(v, err)
 	}
 	if !into.IsValid() {
-		return nil, nil
+		return nil
 	}
 	filler{fields: fieldCache{}}.fill(into, v)
 	if e.check != nil {
-		return e.check(into.Interface().(Document)), nil
+		return e.check(into.Interface().(Document))
 	}
-	return nil, nil
+	return nil
 }
 
 // filler sets Go values from parsed ones. The schema, which was made from the same Go types, has been checked before,

@@ -39,20 +39,14 @@ func Encode(doc Document) ([]byte, error) {
 		return nil, report(e.name(), "", nil, false, []fault{*f})
 	}
 	data := w.out.Bytes()
-	checked, err := e.thinned(v, w, data)
-	if err != nil {
-		return nil, err
-	}
+	checked := e.thinned(v, w, data)
 	var again reflect.Value // only a check needs it; of ten thousand artifacts it would be megabytes
 	if e.check != nil {
 		again = reflect.New(v.Type()).Elem()
 	}
-	faults, err := e.read(again, checked, false)
+	faults := e.read(again, checked, false)
 	if len(faults) > 0 && len(checked) < len(data) {
-		faults, err = e.read(again, data, false) // all that is wrong
-	}
-	if err != nil {
-		return nil, err
+		faults = e.read(again, data, false) // all that is wrong
 	}
 	if len(faults) > 0 {
 		return nil, report(e.name(), "", data, false, faults)

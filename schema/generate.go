@@ -24,22 +24,36 @@ const (
 	sizePattern     = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)( *([KMGTkmgt][Ii]?)?[Bb])?$`
 )
 
-// form is one document's schema: as a tree, to say what is expected where, and compiled.
+// form is one document's schema: as a tree, to say what is expected where, and compiled, which takes longer than a run needs for anything
+// else, and is not done before a document is not plainly right.
 type form struct {
 	tree     *jsonschema.Schema
-	compiled *validator.Schema
+	compiled func() (*validator.Schema, error)
+	right    quick            // of the whole document; may be nil
 	quick    map[string]quick // what need not be checked against compiled, see thinned
 }
 
+// validate checks a parsed document. The error is a [validator.ValidationError], or says that there is no check.
+func (f form) validate(doc any) error {
+	if f.right != nil && f.right(doc) {
+		return nil
+	}
+	compiled, err := f.compiled()
+	if err != nil {
+		return err
+	}
+	return compiled.Validate(f.thinned(doc))
+}
+
 // lazyForms are the two forms of a document, each made when it is first needed.
-type lazyForms struct{ strict, lenient func() (form, error) }
+type lazyForms struct{ strict, lenient func() form }
 
 var forms = func() map[string]lazyForms {
 	all := make(map[string]lazyForms, len(catalog))
 	for _, e := range catalog {
 		all[e.name()] = lazyForms{
-			strict:  sync.OnceValues(func() (form, error) { return compile(e, false) }),
-			lenient: sync.OnceValues(func() (form, error) { return compile(e, true) }),
+			strict:  sync.OnceValue(func() form { return newForm(e, false) }),
+			lenient: sync.OnceValue(func() form { return newForm(e, true) }),
 		}
 	}
 	return all
@@ -136,15 +150,24 @@ func render(s *jsonschema.Schema) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func compile(e entry, lenient bool) (form, error) {
+func newForm(e entry, lenient bool) form {
 	tree := generate(e, lenient)
+	return form{
+		tree:     tree,
+		compiled: sync.OnceValues(func() (*validator.Schema, error) { return compile(e.name(), tree) }),
+		right:    quickly(tree),
+		quick:    quickMembers(tree),
+	}
+}
+
+func compile(name string, tree *jsonschema.Schema) (*validator.Schema, error) {
 	text, err := render(tree)
 	if err != nil {
-		return form{}, err
+		return nil, err
 	}
 	parsed, err := validator.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
-		return form{}, fmt.Errorf("read schema: %w", err)
+		return nil, fmt.Errorf("read schema: %w", err)
 	}
 	c := validator.NewCompiler()
 	c.AssertFormat()
@@ -152,15 +175,15 @@ func compile(e entry, lenient bool) (form, error) {
 	c.RegisterFormat(&validator.Format{Name: "date-time", Validate: isTime})
 	c.RegisterFormat(&validator.Format{Name: "int32", Validate: isInteger(32)})
 	c.RegisterFormat(&validator.Format{Name: "int64", Validate: isInteger(64)})
-	id := schemaID(e.name())
+	id := schemaID(name)
 	if err := c.AddResource(id, parsed); err != nil {
-		return form{}, fmt.Errorf("add schema %s: %w", e.name(), err)
+		return nil, fmt.Errorf("add schema %s: %w", name, err)
 	}
 	compiled, err := c.Compile(id)
 	if err != nil {
-		return form{}, fmt.Errorf("compile schema %s: %w", e.name(), err)
+		return nil, fmt.Errorf("compile schema %s: %w", name, err)
 	}
-	return form{tree: tree, compiled: compiled, quick: quickMembers(tree)}, nil
+	return compiled, nil
 }
 
 // isTime accepts what time.Time can hold: no leap second, which the library's own check lets pass.

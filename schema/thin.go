@@ -3,7 +3,6 @@ package schema
 import (
 	"maps"
 	"reflect"
-	"strings"
 
 	"github.com/invopop/jsonschema"
 )
@@ -11,9 +10,6 @@ import (
 // A document may hold thousands of things of one kind by their names, as URLs of artifacts. The library that checks a document against its schema
 // takes far longer for each than it takes to read it. So those that are plainly right are checked here, and the library
 // gets the document without them; where anything is not plain, it gets all of it, and what it says counts.
-
-// quick reports whether a value is plainly right; false says nothing.
-type quick func(v any) bool
 
 // quickMembers are the members of a document whose contents can be checked here, by name.
 func quickMembers(s *jsonschema.Schema) map[string]quick {
@@ -53,10 +49,10 @@ func (f form) thinned(doc any) any {
 
 // thinned is what has to be checked of a document that is written as data: the document without the texts that are plainly right,
 // which need not be read again for that, and with one of each of other things.
-func (e entry) thinned(doc reflect.Value, w encoder, data []byte) ([]byte, error) {
-	form, err := forms[e.name()].strict()
-	if err != nil || len(form.quick) == 0 || len(data) > MaxBytes || e.check != nil {
-		return data, err
+func (e entry) thinned(doc reflect.Value, w encoder, data []byte) []byte {
+	form := forms[e.name()].strict()
+	if len(form.quick) == 0 || len(data) > MaxBytes || e.check != nil {
+		return data
 	}
 	thin := reflect.New(doc.Type()).Elem()
 	thin.Set(doc)
@@ -80,9 +76,9 @@ func (e entry) thinned(doc reflect.Value, w encoder, data []byte) ([]byte, error
 	}
 	again := encoder{fields: w.fields}
 	if again.value(thin) != nil {
-		return data, nil
+		return data
 	}
-	return again.out.Bytes(), nil
+	return again.out.Bytes()
 }
 
 // distinct is a map without the values that it holds under another name too.
@@ -98,89 +94,4 @@ func distinct(contents reflect.Value) reflect.Value {
 		kept.SetMapIndex(all.Key(), all.Value())
 	}
 	return kept
-}
-
-// only reports whether a schema says no more than another one, besides what is for people.
-func only(s *jsonschema.Schema, other jsonschema.Schema) bool {
-	other.Title, other.Description = s.Title, s.Description
-	return reflect.DeepEqual(*s, other)
-}
-
-// quickly makes a check of strings and URLs, and of objects with such members; nil for what is more than that.
-func quickly(s *jsonschema.Schema) quick {
-	switch {
-	case only(s, jsonschema.Schema{Type: "string"}):
-		return func(v any) bool { _, ok := v.(string); return ok }
-	case only(s, jsonschema.Schema{Type: "string", Format: "uri"}):
-		return func(v any) bool { text, ok := v.(string); return ok && plainURL(text) }
-	case s.Properties == nil || s.AdditionalProperties != nil && s.AdditionalProperties != jsonschema.FalseSchema:
-		return nil
-	case !only(s, jsonschema.Schema{Type: "object", Properties: s.Properties, Required: s.Required, AdditionalProperties: s.AdditionalProperties}):
-		return nil
-	}
-	members := map[string]quick{}
-	for pair := s.Properties.Oldest(); pair != nil; pair = pair.Next() {
-		if members[pair.Key] = quickly(pair.Value); members[pair.Key] == nil {
-			members[pair.Key] = func(any) bool { return false }
-		}
-	}
-	return func(v any) bool {
-		object, ok := v.(map[string]any)
-		for name, member := range object {
-			q, known := members[name]
-			ok = ok && (known && q(member) || !known && s.AdditionalProperties == nil)
-		}
-		for _, name := range s.Required {
-			_, there := object[name]
-			ok = ok && there
-		}
-		return ok
-	}
-}
-
-// plainURL reports whether a URL is an ordinary one of http or https, without a user.
-func plainURL(text string) bool {
-	rest, ok := strings.CutPrefix(text, "http")
-	rest = strings.TrimPrefix(rest, "s")
-	rest, slashes := strings.CutPrefix(rest, "://")
-	host, path := rest, ""
-	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		host, path = rest[:i], rest[i:]
-	}
-	host, port, _ := strings.Cut(host, ":")
-	if !ok || !slashes || host == "" || strings.Trim(port, "0123456789") != "" {
-		return false
-	}
-	for _, c := range []byte(host) {
-		if !isAlphanumeric(c) && c != '.' && c != '-' {
-			return false
-		}
-	}
-	for i := 0; i < len(path); i++ {
-		switch c := path[i]; {
-		case c == '%':
-			if i+2 >= len(path) || !isHex(path[i+1]) || !isHex(path[i+2]) {
-				return false
-			}
-		case !inPath[c]:
-			return false
-		}
-	}
-	return true
-}
-
-// inPath are the bytes that the path and the query of a plain URL are made of, besides those that are escaped.
-var inPath = func() (in [256]bool) {
-	for c := range in {
-		in[c] = isAlphanumeric(byte(c)) || strings.IndexByte("/-._~!$&'()*+,;=:@?", byte(c)) >= 0
-	}
-	return in
-}()
-
-func isAlphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }

@@ -19,12 +19,9 @@ func ValidateValue(name, file string, v any, position func(path []string, name b
 	if !ok {
 		return &UnknownError{Name: name}
 	}
-	form, err := forms[name].strict()
-	if err != nil {
-		return err
-	}
+	form := forms[name].strict()
 	v = asText(form.tree, v)
-	err = form.compiled.Validate(v)
+	err := form.validate(v)
 	if err == nil {
 		return nil
 	}
