@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -149,7 +150,7 @@ func (a *asking) request(ctx context.Context, names []string) error {
 			continue
 		}
 		a.granted++
-		a.grant(name, upload.Grant{URL: urls.ArtifactPutURL, ContentType: a.types[name], ReadURL: urls.ArtifactURL})
+		a.grant(name, upload.Grant{URL: urls.ArtifactPutURL, ContentType: a.types[name], ReadURL: strings.Clone(urls.ArtifactURL)}) // a clone, as it is kept: else the whole answer would be
 	}
 	return nil
 }

@@ -18,8 +18,13 @@ const maxPacked = 16 << 20
 // logs it is twice as fast as the next but one, for a tenth more bytes.
 var compressors = sync.Pool{New: func() any {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails for unknown levels only
-	return z
+	return &compressor{Writer: z}
 }}
+
+type compressor struct {
+	*gzip.Writer
+	block [32 << 10]byte // of what it compresses
+}
 
 // errLarge is why something is not worth to be compressed.
 var errLarge = errors.New("it does not get small enough")
@@ -29,13 +34,13 @@ var errLarge = errors.New("it does not get small enough")
 func compress(r *io.SectionReader, room, limit int64) ([]byte, error) {
 	var b bytes.Buffer
 	b.Grow(int(min(room, limit)))
-	z := compressors.Get().(*gzip.Writer)
+	z := compressors.Get().(*compressor)
 	defer func() {
 		z.Reset(io.Discard) // or it would keep b
 		compressors.Put(z)
 	}()
 	z.Reset(&limited{&b, limit})
-	n, err := io.Copy(z, r)
+	n, err := io.CopyBuffer(z, r, z.block[:])
 	if err == nil {
 		err = z.Close()
 	}

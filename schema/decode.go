@@ -75,19 +75,17 @@ func (e entry) read(into reflect.Value, data []byte, lenient bool) []fault {
 	if !into.IsValid() {
 		return nil
 	}
-	filler{fields: fieldCache{}}.fill(into, v)
+	fill(into, v)
 	if e.check != nil {
 		return e.check(into.Interface().(Document))
 	}
 	return nil
 }
 
-// filler sets Go values from parsed ones. The schema, which was made from the same Go types, has been checked before,
+// fill sets Go values from parsed ones. The schema, which was made from the same Go types, has been checked before,
 // so that every value has the kind that its place wants. Unlike encoding/json it takes "RunId" for an
 // unknown member, not for runId.
-type filler struct{ fields fieldCache }
-
-func (d filler) fill(into reflect.Value, v any) {
+func fill(into reflect.Value, v any) {
 	switch into := into.Addr().Interface().(type) {
 	case *SignedURL:
 		*into = NewSignedURL(v.(string))
@@ -120,32 +118,32 @@ func (d filler) fill(into reflect.Value, v any) {
 		}
 	case reflect.Pointer:
 		into.Set(reflect.New(into.Type().Elem()))
-		d.fill(into.Elem(), v)
+		fill(into.Elem(), v)
 	case reflect.Slice:
 		items := v.([]any)
 		into.Set(reflect.MakeSlice(into.Type(), len(items), len(items)))
 		for i, item := range items {
-			d.fill(into.Index(i), item)
+			fill(into.Index(i), item)
 		}
 	case reflect.Map:
-		d.fillMap(into, v.(map[string]any))
+		fillMap(into, v.(map[string]any))
 	case reflect.Struct:
 		members := v.(map[string]any)
-		for _, f := range d.fields.of(into.Type()) {
+		for _, f := range fieldsOf(into.Type()) {
 			if member, ok := members[f.name]; ok {
-				d.fill(into.FieldByIndex(f.index), member)
+				fill(into.FieldByIndex(f.index), member)
 			}
 		}
 	}
 }
 
-func (d filler) fillMap(into reflect.Value, members map[string]any) {
+func fillMap(into reflect.Value, members map[string]any) {
 	t := into.Type()
 	into.Set(reflect.MakeMapWithSize(t, len(members)))
 	value := reflect.New(t.Elem()).Elem()
 	for name, member := range members {
 		value.SetZero()
-		d.fill(value, member)
+		fill(value, member)
 		into.SetMapIndex(reflect.ValueOf(name).Convert(t.Key()), value)
 	}
 }

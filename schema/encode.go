@@ -33,13 +33,13 @@ func Encode(doc Document) ([]byte, error) {
 	if !ok {
 		return nil, &UnknownError{Name: v.Type().String()}
 	}
-	w := encoder{fields: fieldCache{}}
+	var w encoder
 	if f := w.value(v); f != nil {
 		slices.Reverse(f.path) // it was built from the inside out
 		return nil, report(e.name(), "", nil, false, []fault{*f})
 	}
 	data := w.out.Bytes()
-	checked := e.thinned(v, w, data)
+	checked := e.thinned(v, data)
 	var again reflect.Value // only a check needs it; of ten thousand artifacts it would be megabytes
 	if e.check != nil {
 		again = reflect.New(v.Type()).Elem()
@@ -56,9 +56,8 @@ func Encode(doc Document) ([]byte, error) {
 
 // encoder writes documents. encoding/json would write signed URLs redacted, as it should everywhere else.
 type encoder struct {
-	out    bytes.Buffer
-	depth  int
-	fields fieldCache
+	out   bytes.Buffer
+	depth int
 }
 
 func (w *encoder) value(v reflect.Value) *fault {
@@ -116,7 +115,7 @@ func (w *encoder) free(v reflect.Value) *fault {
 func (w *encoder) object(v reflect.Value) *fault {
 	w.out.WriteByte('{')
 	first := true
-	for _, f := range w.fields.of(v.Type()) {
+	for _, f := range fieldsOf(v.Type()) {
 		member := v.FieldByIndex(f.index)
 		if f.optional && member.IsZero() {
 			continue

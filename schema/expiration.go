@@ -25,8 +25,11 @@ func ExpiresAt(r Result, artifact string) time.Time {
 func ParseExpiration(header string) time.Time {
 	_, date, _ := strings.Cut(header, `expiry-date="`)
 	date, _, closed := strings.Cut(date, `"`)
+	if !closed {
+		return time.Time{} // as a rule, as there is no such header
+	}
 	at, err := time.Parse("Mon, 02 Jan 2006 15:04:05 GMT", date)
-	if err != nil || !closed {
+	if err != nil {
 		return time.Time{}
 	}
 	return at.UTC()

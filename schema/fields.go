@@ -3,6 +3,7 @@ package schema
 import (
 	"reflect"
 	"strings"
+	"sync"
 )
 
 // field is one member of a struct, embedded structs flattened.
@@ -12,12 +13,12 @@ type field struct {
 	optional bool // left out when zero
 }
 
-// fieldCache holds the members of the struct types met in one call.
-type fieldCache map[reflect.Type][]field
+// fieldsKnown are the members of the struct types that documents are made of: a few, which never change.
+var fieldsKnown sync.Map
 
-func (c fieldCache) of(t reflect.Type) []field {
-	if known, ok := c[t]; ok {
-		return known
+func fieldsOf(t reflect.Type) []field {
+	if known, ok := fieldsKnown.Load(t); ok {
+		return known.([]field)
 	}
 	var all []field
 	for _, f := range reflect.VisibleFields(t) {
@@ -25,6 +26,6 @@ func (c fieldCache) of(t reflect.Type) []field {
 			all = append(all, field{name: name, index: f.Index, optional: options == "omitempty"})
 		}
 	}
-	c[t] = all
+	fieldsKnown.Store(t, all)
 	return all
 }

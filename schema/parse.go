@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -39,6 +40,7 @@ type node struct {
 // are not UTF-8, half a surrogate pair, a number beyond floating point.
 type parser struct {
 	data  []byte
+	whole string // the same: strings of a document are parts of it, so that the larger ones need no thousands of allocations
 	pos   int
 	depth int
 	track bool // build nodes
@@ -49,7 +51,7 @@ func parse(data []byte, track bool) (any, *node, *fault) {
 	if f := checkText(data); f != nil {
 		return nil, nil, f
 	}
-	p := &parser{data: data, track: track}
+	p := &parser{data: data, whole: string(data), track: track}
 	p.space()
 	if p.pos == len(data) {
 		return nil, nil, p.fault("a JSON object", "nothing")
@@ -249,28 +251,32 @@ func (p *parser) array(n *node) ([]any, *fault) {
 func (p *parser) text() (string, *fault) {
 	p.pos++
 	start := p.pos
-	var out []byte // only if there are escapes
+	var out strings.Builder // only if there are escapes
 	for {
 		if p.pos == len(p.data) {
 			return "", p.fault("the closing quote of a string", p.next())
 		}
 		switch c := p.data[p.pos]; {
 		case c == '"':
-			rest := p.data[start:p.pos]
+			rest := p.whole[start:p.pos]
 			p.pos++
-			if out == nil {
-				return string(rest), nil
+			if out.Len() == 0 {
+				return rest, nil
 			}
-			return string(append(out, rest...)), nil
+			out.WriteString(rest)
+			return out.String(), nil
 		case c < ' ':
 			return "", p.fault("no control character inside a string", p.next())
 		case c == '\\':
-			out = append(out, p.data[start:p.pos]...)
+			if out.Len() == 0 {
+				out.Grow(p.pos - start + max(0, bytes.IndexByte(p.data[p.pos:], '"'))) // enough but for a quote in it
+			}
+			out.WriteString(p.whole[start:p.pos])
 			r, f := p.escape()
 			if f != nil {
 				return "", f
 			}
-			out = utf8.AppendRune(out, r)
+			out.WriteRune(r)
 			start = p.pos
 		default:
 			p.pos++

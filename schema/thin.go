@@ -49,14 +49,14 @@ func (f form) thinned(doc any) any {
 
 // thinned is what has to be checked of a document that is written as data: the document without the texts that are plainly right,
 // which need not be read again for that, and with one of each of other things.
-func (e entry) thinned(doc reflect.Value, w encoder, data []byte) []byte {
+func (e entry) thinned(doc reflect.Value, data []byte) []byte {
 	form := forms[e.name()].strict()
 	if len(form.quick) == 0 || len(data) > MaxBytes || e.check != nil {
 		return data
 	}
 	thin := reflect.New(doc.Type()).Elem()
 	thin.Set(doc)
-	for _, f := range w.fields.of(doc.Type()) {
+	for _, f := range fieldsOf(doc.Type()) {
 		q, contents := form.quick[f.name], doc.FieldByIndex(f.index)
 		if q == nil || contents.Kind() != reflect.Map {
 			continue
@@ -74,7 +74,7 @@ func (e entry) thinned(doc reflect.Value, w encoder, data []byte) []byte {
 			thin.FieldByIndex(f.index).SetZero()
 		}
 	}
-	again := encoder{fields: w.fields}
+	var again encoder
 	if again.value(thin) != nil {
 		return data
 	}
@@ -84,14 +84,18 @@ func (e entry) thinned(doc reflect.Value, w encoder, data []byte) []byte {
 // distinct is a map without the values that it holds under another name too.
 func distinct(contents reflect.Value) reflect.Value {
 	kept, seen := reflect.MakeMap(contents.Type()), map[any]bool{}
+	var last reflect.Value // as a rule, all are the same
+	v := reflect.New(contents.Type().Elem()).Elem()
 	for all := contents.MapRange(); all.Next(); {
-		if v := all.Value(); v.Comparable() {
-			if seen[v.Interface()] {
+		v.SetIterValue(all)
+		if v.Comparable() {
+			if last.IsValid() && v.Equal(last) || seen[v.Interface()] {
 				continue
 			}
+			last = all.Value()
 			seen[v.Interface()] = true
 		}
-		kept.SetMapIndex(all.Key(), all.Value())
+		kept.SetMapIndex(all.Key(), v)
 	}
 	return kept
 }

@@ -41,7 +41,7 @@ func play(ctx context.Context, role string) error {
 		return err
 	}
 	if role == startWorkload {
-		return startLatency(ctx, j, os.Stdout)
+		return profiled(func() error { return startLatency(ctx, j, os.Stdout) })
 	}
 	i := slices.IndexFunc(peers, func(p peer) bool { return p.name == role })
 	if i < 0 || peers[i].inside == nil {
