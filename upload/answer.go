@@ -28,7 +28,7 @@ const (
 // so that nothing can be said about it.
 func readAnswer(res *http.Response, moved func()) (answer, error) {
 	a := answer{status: res.StatusCode, header: res.Header}
-	if res.Body == http.NoBody {
+	if res.ContentLength == 0 {
 		return a, nil
 	}
 	data, err := io.ReadAll(io.LimitReader(movingReader{res.Body, moved}, maxAnswer))

@@ -45,7 +45,7 @@ func (p *put) attempt() (proof, *failure) {
 	p.attempts++
 	p.debug("upload starts", slog.Int64("size", p.content.size))
 	proxy := p.client.proxyOf(req)
-	res, err := p.client.http.Do(req)
+	res, err := p.client.wire.do(p.client.http, req)
 	if res != nil {
 		defer res.Body.Close()
 	}

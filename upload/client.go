@@ -23,6 +23,7 @@ type Options struct {
 // and remembers how the clocks of the storages differ from ours. It starts nothing that has to be closed.
 type Client struct {
 	http    *http.Client
+	wire    *wire // below it; nil with a transport that is not net/http's
 	log     *slog.Logger
 	options Options // with the defaults filled in
 	clocks  clocks
@@ -48,9 +49,16 @@ func New(o Options) *Client {
 	if o.MaxBackoff <= 0 {
 		o.MaxBackoff = 30 * time.Second
 	}
+	var w *wire
+	transport := o.Transport
+	if t, ok := transport.(*http.Transport); ok {
+		w = &wire{Transport: t}
+		transport = w
+	}
 	return &Client{
+		wire: w,
 		// No Timeout: a total time would cut what is slow but moves.
-		http:    &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect},
+		http:    &http.Client{Transport: transport, CheckRedirect: checkRedirect},
 		log:     o.Logger,
 		options: o,
 	}
@@ -64,6 +72,9 @@ const writeBuffer = 16 << 10
 // It takes proxies from the environment, waits a second for "100 Continue", never decompresses, keeps enough
 // idle connections for many uploads at once, and speaks HTTP/1.1 only: with HTTP/2 all uploads to a host would share one
 // connection and stall together.
+//
+// Small bodies (up to 12 KiB) go over connections of the Client's own, which are opened and kept by what is set on the transport, and are
+// not seen by its CloseIdleConnections; that of the Client closes both kinds.
 //
 // What is set on it counts if it is set before the first request. A clone of it goes on to connect over TLS with the DialContext and the
 // TLSClientConfig of the first one, unless its DialTLSContext is set to nil.

@@ -12,6 +12,9 @@ type clocks struct {
 	mu     sync.Mutex
 	byHost map[string]*clock
 	last   string // the host heard last
+
+	text string    // of the latest Date, which comes again with every answer of the same second
+	date time.Time // what it says
 }
 
 // clock is that of one storage.
@@ -25,14 +28,18 @@ const samples = 5
 
 // heard takes the Date of an answer that came just now. What does not parse is ignored.
 func (c *clocks) heard(host string, h http.Header, now time.Time) {
-	date, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		return
-	}
-	// A Date is cut to the second: on average half a second has passed since.
-	sample := date.Add(time.Second / 2).Sub(now)
+	text := h.Get("Date")
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if text != c.text || text == "" {
+		date, err := http.ParseTime(text)
+		if err != nil {
+			return
+		}
+		c.text, c.date = text, date
+	}
+	// A Date is cut to the second: on average half a second has passed since.
+	sample := c.date.Add(time.Second / 2).Sub(now)
 	if c.byHost == nil {
 		c.byHost = make(map[string]*clock)
 	}

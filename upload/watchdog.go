@@ -7,7 +7,6 @@ import (
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -79,16 +78,8 @@ func (w *watchdog) look() {
 
 // queued is how many bytes wait in the socket for the peer to acknowledge them; 0 if unknown. The caller holds mu.
 func (w *watchdog) queued() (n int) {
-	conn := w.conn
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = over.NetConn() // the socket below TLS
-	}
-	c, ok := conn.(syscall.Conn)
-	if !ok {
-		return 0
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
+	raw := socket(w.conn)
+	if raw == nil {
 		return 0
 	}
 	raw.Control(func(fd uintptr) { n = unacknowledged(fd) })
