@@ -161,7 +161,12 @@ func TestStreamServesLogsWhileTheyAreWritten(t *testing.T) {
 	for _, link := range links {
 		u, _ := url.Parse(link)
 		query := u.Query()
-		query.Set("signature", "x"+query.Get("signature")[1:])
+		query.Set("signature", strings.Map(func(r rune) rune { // never the real one
+			if r == 'x' {
+				return 'y'
+			}
+			return 'x'
+		}, query.Get("signature")))
 		forged := *u
 		forged.RawQuery = query.Encode()
 		elsewhere := *u
