@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,6 +161,59 @@ func TestUnaskedAnswerIsNotBelieved(t *testing.T) {
 	}
 	bodies.want(t, "one", "two")
 	s.wantConnections(t, 2)
+}
+
+// Over TLS it may have come in one packet with the answer, and be no longer in the socket.
+func TestUnaskedAnswerOverTLSIsNotBelieved(t *testing.T) {
+	https := httptest.NewTLSServer(nil)
+	defer https.Close()
+	var bodies storedBodies
+	s := listen(t, func(conn net.Conn, n int) {
+		packet := &packetConn{Conn: conn}
+		over := tls.Server(packet, &tls.Config{Certificates: https.TLS.Certificates})
+		r := bufio.NewReader(over)
+		for bodies.read(r) {
+			packet.held = true
+			io.WriteString(over, storedAnswer)
+			if n == 1 {
+				io.WriteString(over, storedAnswer) // a record of its own
+			}
+			packet.flush()
+		}
+	})
+	c := client(t, func(o *upload.Options) {
+		transport := upload.NewTransport()
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots(https)}
+		o.Transport = transport
+	})
+	for _, body := range []string{"one", "two", "three"} {
+		grant := grantAt("https://"+s.Addr().String()+"/a", time.Hour)
+		if _, err := c.Put(within(t), grant, upload.Bytes([]byte(body)), upload.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bodies.want(t, "one", "two", "three")
+	s.wantConnections(t, 2)
+}
+
+// packetConn is a connection that can send in one packet what is written to it in several pieces.
+type packetConn struct {
+	net.Conn
+	held    bool
+	waiting []byte
+}
+
+func (c *packetConn) Write(p []byte) (int, error) {
+	if !c.held {
+		return c.Conn.Write(p)
+	}
+	c.waiting = append(c.waiting, p...)
+	return len(p), nil
+}
+
+func (c *packetConn) flush() {
+	c.Conn.Write(c.waiting)
+	c.held, c.waiting = false, nil
 }
 
 // A connection that was kept and turns out to be dead is no failed attempt.

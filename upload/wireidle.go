@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -35,7 +36,7 @@ type idleConn struct {
 func (i *idleConns) take(to target) *wireConn {
 	for {
 		c := i.pop(to)
-		if c == nil || quiet(c.Conn) {
+		if c == nil || c.quiet() {
 			return c
 		}
 		c.Close() // the peer has closed it, or has said something that nobody has asked
@@ -110,14 +111,25 @@ func (i *idleConns) closeBefore(then time.Time) {
 }
 
 // quiet says of an open connection on which nothing is asked that nothing has come, not even its end. It is false, too, where that cannot be seen.
-func quiet(conn net.Conn) bool {
-	raw := socket(conn)
-	if raw == nil {
+func (c *wireConn) quiet() bool {
+	raw := socket(c.Conn)
+	if raw == nil || c.readAhead() {
 		return false
 	}
 	nothing := false
 	err := raw.Control(func(fd uintptr) { nothing = empty(fd) })
 	return nothing && err == nil
+}
+
+// readAhead says whether crypto/tls has read more than it was asked for, so that what came is no longer in the socket.
+func (c *wireConn) readAhead() bool {
+	if _, over := c.Conn.(interface{ NetConn() net.Conn }); !over {
+		return false
+	}
+	c.SetReadDeadline(longAgo) // nothing is read from the socket
+	_, err := c.from.Peek(1)
+	c.SetReadDeadline(time.Time{})
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // socket is that of a connection, below TLS; nil if it does not show one.
